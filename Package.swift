@@ -1,0 +1,149 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Every target is Swift 6 mode (the tools version implies it) with these on top.
+let common: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+]
+let strict = common + [.strictMemorySafety()]
+
+/// A protocol core or value library: bytes in, values out. No I/O, no clock, no Foundation.
+func pure(
+    _ name: String, _ uses: [Target.Dependency], also extra: [SwiftSetting] = []
+) -> Target {
+    .target(name: name, dependencies: uses, swiftSettings: strict + extra)
+}
+
+/// Talks to the machine: sockets, files, OpenSSL, SQLite, journald.
+func machine(_ name: String, _ uses: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: uses, swiftSettings: strict)
+}
+
+/// The logic of one daemon, testable in-process.
+func server(_ name: String, _ uses: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: uses, swiftSettings: strict)
+}
+
+/// main.swift and nothing else.
+func program(_ name: String, _ uses: [Target.Dependency]) -> Target {
+    .executableTarget(name: name, dependencies: uses, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ uses: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: uses, swiftSettings: common)
+}
+
+let package = Package(
+    name: "martlet",
+    targets: [
+        // 0 · C libraries, as module maps only; CToml is the one compiled shim (toml++ is C++)
+        .systemLibrary(name: "CLinux"),
+        .systemLibrary(name: "CSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(
+            name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+        .systemLibrary(name: "CArgon2", pkgConfig: "libargon2", providers: [.apt(["libargon2-dev"])]),
+        .target(name: "CToml", cxxSettings: [.unsafeFlags([])]),
+
+        // 1 · pure: may use only pure targets and, for computing, libargon2 and libcrypto
+        pure("Bytes", [], also: [.enableExperimentalFeature("Lifetimes")]),
+        pure("Mail", ["Bytes"]),
+        pure("MIME", ["Bytes", "Mail"]),
+        pure("SMTP", ["Bytes", "Mail"]),
+        pure("IMAP", ["Bytes", "Mail", "MIME"]),
+        pure("POP3", ["Bytes", "Mail"]),
+        pure("SASL", ["Bytes"]),
+        pure("Crypto", ["Bytes", "CArgon2", "CSSL"]),
+        pure("Wire", ["Bytes", "Mail"]),
+        pure("Config", ["Bytes", "Mail", "CToml"]),
+
+        // 2 · machine: may use pure targets and the machine targets above them
+        machine("Telemetry", ["Bytes", "CSystemd"]),
+        machine("Transport", ["Bytes", "Telemetry", "CLinux", "CSSL"]),
+        machine("Store", ["Bytes", "Mail", "MIME", "Crypto", "CSQLite", "CLinux"]),
+        machine("StoreClient", ["Bytes", "Mail", "Wire", "Telemetry", "Transport", "CLinux"]),
+        machine("Daemon", ["Bytes", "Config", "Telemetry", "Transport", "CSystemd", "CLinux"]),
+
+        // 3 · servers: may use pure and machine targets, never each other
+        server(
+            "SMTPServer",
+            [
+                "Bytes", "Mail", "SMTP", "SASL", "Wire", "Config", "Telemetry", "Transport",
+                "StoreClient", "Daemon",
+            ]),
+        server(
+            "IMAPServer",
+            [
+                "Bytes", "Mail", "MIME", "IMAP", "SASL", "Wire", "Config", "Telemetry", "Transport",
+                "StoreClient", "Daemon",
+            ]),
+        server(
+            "POP3Server",
+            [
+                "Bytes", "Mail", "POP3", "SASL", "Wire", "Config", "Telemetry", "Transport",
+                "StoreClient", "Daemon",
+            ]),
+        server(
+            "StoreServer",
+            [
+                "Bytes", "Mail", "Wire", "Crypto", "Config", "Telemetry", "Transport", "Store",
+                "Daemon",
+            ]),
+
+        // 4 · programs: one server each
+        program("smtpd", ["Daemon", "SMTPServer"]),
+        program("imapd", ["Daemon", "IMAPServer"]),
+        program("pop3d", ["Daemon", "POP3Server"]),
+        program("msgstored", ["Daemon", "StoreServer"]),
+        program(
+            "mailctl",
+            [
+                "Bytes", "Mail", "Wire", "Crypto", "Config", "Telemetry", "StoreClient", "CLinux",
+                "CSSL",
+            ]),
+
+        // tests
+        tests("BytesTests", ["Bytes"]),
+        tests("MailTests", ["Mail", "Bytes"]),
+        tests("MIMETests", ["MIME", "Mail", "Bytes"]),
+        tests("SMTPTests", ["SMTP", "Mail", "Bytes"]),
+        tests("IMAPTests", ["IMAP", "MIME", "Mail", "Bytes"]),
+        tests("POP3Tests", ["POP3", "Mail", "Bytes"]),
+        tests("SASLTests", ["SASL", "Bytes"]),
+        tests("CryptoTests", ["Crypto", "Bytes"]),
+        tests("WireTests", ["Wire", "Mail", "Bytes"]),
+        tests("ConfigTests", ["Config", "Mail", "Bytes"]),
+        tests("TelemetryTests", ["Telemetry", "Bytes"]),
+        tests("TransportTests", ["Transport", "Telemetry", "Bytes", "CLinux"]),
+        tests("StoreTests", ["Store", "Crypto", "MIME", "Mail", "Bytes", "CLinux"]),
+        tests(
+            "StoreServerTests",
+            [
+                "StoreServer", "StoreClient", "Store", "Wire", "Transport", "Config", "Mail",
+                "Bytes", "CLinux",
+            ]),
+    ]
+)
+
+// `make fuzz` sets FUZZ; libFuzzer brings its own main, so these cannot be in a plain build.
+if Context.environment["FUZZ"] != nil {
+    let cores: [(name: String, uses: [Target.Dependency])] = [
+        ("SMTP", ["SMTP", "Mail", "Bytes"]),
+        ("IMAP", ["IMAP", "MIME", "Mail", "Bytes"]),
+        ("POP3", ["POP3", "Mail", "Bytes"]),
+        ("MIME", ["MIME", "IMAP", "Mail", "Bytes"]),
+        ("SASL", ["SASL", "Bytes"]),
+        ("Wire", ["Wire", "Mail", "Bytes"]),
+        ("Config", ["Config", "Mail", "Bytes"]),
+    ]
+    for core in cores {
+        package.targets.append(
+            .executableTarget(
+                name: "fuzz-\(core.name.lowercased())", dependencies: core.uses,
+                path: "Tests/Fuzz/\(core.name)",
+                swiftSettings: common + [.unsafeFlags(["-parse-as-library"])]))
+    }
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the mail protocols mean by letters, digits and case: ASCII, on octets (RFC 20).
+
+extension UInt8 {
+    @inlinable package var isASCIILetter: Bool { (self | 0x20) &- 0x61 < 26 }
+    @inlinable package var isASCIIDigit: Bool { self &- 0x30 < 10 }
+    /// Printable US-ASCII without space: 0x21 to 0x7E.
+    @inlinable package var isASCIIVisible: Bool { self &- 0x21 < 94 }
+    @inlinable package var asciiLowercased: UInt8 { self &- 0x41 < 26 ? self | 0x20 : self }
+    @inlinable package var asciiUppercased: UInt8 { self &- 0x61 < 26 ? self & 0xDF : self }
+    package static let cr: UInt8 = 0x0D
+    package static let lf: UInt8 = 0x0A
+    package static let space: UInt8 = 0x20
+    package static let tab: UInt8 = 0x09
+}
+
+extension [UInt8] {
+    /// A copy with ASCII capitals lowered; other octets are untouched.
+    @inlinable package var asciiLowercased: [UInt8] { map(\.asciiLowercased) }
+
+    /// Equal but for the case of ASCII letters.
+    @inlinable
+    package func equalsIgnoringASCIICase(_ other: [UInt8]) -> Bool {
+        guard count == other.count else { return false }
+        for index in 0..<count where self[index].asciiLowercased != other[index].asciiLowercased {
+            return false
+        }
+        return true
+    }
+}
+
+extension Array where Element == UInt8 {
+    /// The UTF-8 octets of `text`.
+    @inlinable
+    package init(_ text: String) { self = [UInt8](text.utf8) }
+
+    /// Appends the UTF-8 octets of `text`.
+    @inlinable
+    package mutating func append(_ text: String) { append(contentsOf: text.utf8) }
+
+    /// Appends `number` in decimal digits.
+    package mutating func appendDecimal<Number: FixedWidthInteger & UnsignedInteger>(_ number: Number) {
+        if number < 10 {
+            append(0x30 + UInt8(truncatingIfNeeded: number))
+            return
+        }
+        var rest = number
+        let start = count
+        while rest > 0 {
+            let (quotient, remainder) = rest.quotientAndRemainder(dividingBy: 10)
+            append(0x30 + UInt8(truncatingIfNeeded: remainder))
+            rest = quotient
+        }
+        self[start...].reverse()
+    }
+
+    /// Appends a copy of `octets`.
+    package mutating func append(copying octets: Span<UInt8>) {
+        reserveCapacity(count + octets.count)
+        for index in octets.indices { append(octets[index]) }
+    }
+
+    /// A copy of `octets`.
+    package init(copying octets: Span<UInt8>) {
+        self = []
+        append(copying: octets)
+    }
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How values become octets on the sockets between the daemons: big-endian integers, length-prefixed
+// octet strings, counted lists. docs/wire.md is the reference. Every count is checked against what
+// is left before anything is allocated for it.
+
+import Bytes
+import Mail
+
+/// Why a payload is not what its opcode promises. The connection that sent it is closed.
+package enum WireError: Error, Equatable, Sendable {
+    case truncated
+    case oversized
+    /// A value out of its range: an unknown enum case, a bad name, a flag that must be 0 or 1.
+    case invalid(StaticStringBox)
+    case unknownOpcode(UInt16)
+    case trailingOctets(Int)
+
+    package static func invalid(_ what: StaticString) -> WireError {
+        .invalid(StaticStringBox(what))
+    }
+}
+
+/// A literal that can be compared, for `WireError`.
+package struct StaticStringBox: Equatable, Sendable, CustomStringConvertible {
+    private let literal: StaticString
+    init(_ literal: StaticString) { self.literal = literal }
+    package var description: String { literal.description }
+    package static func == (left: Self, right: Self) -> Bool { left.description == right.description }
+}
+
+/// Appends values to a payload.
+package struct Encoder {
+    package private(set) var octets: [UInt8] = []
+
+    package init() {}
+
+    package init(appendingTo octets: [UInt8]) { self.octets = octets }
+
+    package mutating func put(_ value: UInt8) { octets.append(value) }
+    package mutating func put(_ value: Bool) { octets.append(value ? 1 : 0) }
+
+    package mutating func put<Number: FixedWidthInteger>(_ value: Number) {
+        var shift = Number.bitWidth - 8
+        while shift >= 0 {
+            octets.append(UInt8(truncatingIfNeeded: value >> Number(shift)))
+            shift -= 8
+        }
+    }
+
+    /// Octets with a 32-bit length in front.
+    package mutating func put(_ value: [UInt8]) {
+        put(UInt32(value.count))
+        octets.append(contentsOf: value)
+    }
+
+    package mutating func put(_ value: String) { put(Array(value.utf8)) }
+
+    package mutating func put<Element>(
+        list: [Element], _ each: (inout Encoder, Element) -> Void
+    ) {
+        put(UInt32(list.count))
+        for element in list { each(&self, element) }
+    }
+
+    /// 1 and the value, or 0.
+    package mutating func put<Value>(
+        optional: Value?, _ each: (inout Encoder, Value) -> Void
+    ) {
+        put(optional != nil)
+        if let value = optional { each(&self, value) }
+    }
+}
+
+/// Takes values from a payload.
+package struct Decoder {
+    private let octets: [UInt8]
+    private var position: Int
+    private let end: Int
+
+    package init(_ octets: [UInt8]) {
+        self.octets = octets
+        position = 0
+        end = octets.count
+    }
+
+    package var remaining: Int { end - position }
+
+    package mutating func octet() throws(WireError) -> UInt8 {
+        guard position < end else { throw .truncated }
+        defer { position += 1 }
+        return octets[position]
+    }
+
+    package mutating func bool() throws(WireError) -> Bool {
+        switch try octet() {
+        case 0: return false
+        case 1: return true
+        default: throw .invalid("boolean")
+        }
+    }
+
+    package mutating func integer<Number: FixedWidthInteger>(
+        _ type: Number.Type
+    ) throws(WireError) -> Number {
+        let width = Number.bitWidth / 8
+        guard remaining >= width else { throw .truncated }
+        var value: Number = 0
+        for index in position..<(position + width) {
+            value = (value << 8) | Number(truncatingIfNeeded: octets[index])
+        }
+        position += width
+        return value
+    }
+
+    /// - Parameter limit: octets; a longer string is `.oversized`.
+    package mutating func string(limit: Int) throws(WireError) -> [UInt8] {
+        let count = Int(try integer(UInt32.self))
+        guard count <= limit else { throw .oversized }
+        guard count <= remaining else { throw .truncated }
+        defer { position += count }
+        return Array(octets[position..<(position + count)])
+    }
+
+    /// - Parameters:
+    ///   - limit: elements.
+    ///   - minimum: octets that one element takes at least, so that a count can be believed.
+    package mutating func list<Element>(
+        limit: Int, minimum: Int, _ each: (inout Decoder) throws(WireError) -> Element
+    ) throws(WireError) -> [Element] {
+        let count = Int(try integer(UInt32.self))
+        guard count <= limit else { throw .oversized }
+        guard count * minimum <= remaining else { throw .truncated }
+        var elements: [Element] = []
+        elements.reserveCapacity(count)
+        for _ in 0..<count { elements.append(try each(&self)) }
+        return elements
+    }
+
+    package mutating func optional<Value>(
+        _ each: (inout Decoder) throws(WireError) -> Value
+    ) throws(WireError) -> Value? {
+        try bool() ? try each(&self) : nil
+    }
+
+    /// Must be called last: a payload has nothing behind its values.
+    package func finish() throws(WireError) {
+        guard remaining == 0 else { throw .trailingOctets(remaining) }
+    }
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Frames: what travels on a socket between two daemons. docs/wire.md.
+//
+//     0      4     5      6       8         12
+//     length kind  flags  opcode  request   payload ...
+//
+// `length` counts everything behind itself. All integers are big-endian.
+
+/// What a frame is.
+package enum FrameKind: UInt8, Sendable {
+    /// First frame in each direction: magic, version, door.
+    case hello = 0
+    case request = 1
+    /// The last (mostly the only) answer to a request.
+    case reply = 2
+    /// An answer that more answers to the same request follow.
+    case part = 3
+    /// Sent by the store on its own: request id 0.
+    case event = 4
+}
+
+/// The 12 octets in front of every payload.
+package struct FrameHeader: Equatable, Sendable {
+    package static let octets = 12
+    /// Octets of payload that one frame may have: a 256 KiB message and its envelope fit.
+    package static let payloadLimit = 1 << 20
+    /// Flag bit: one descriptor travels with this frame (SCM_RIGHTS).
+    package static let carriesDescriptor: UInt8 = 1
+
+    package var kind: FrameKind
+    package var hasDescriptor: Bool
+    package var opcode: UInt16
+    package var request: UInt32
+    package var payloadCount: Int
+
+    package init(
+        kind: FrameKind, hasDescriptor: Bool = false, opcode: UInt16, request: UInt32,
+        payloadCount: Int
+    ) {
+        self.kind = kind
+        self.hasDescriptor = hasDescriptor
+        self.opcode = opcode
+        self.request = request
+        self.payloadCount = payloadCount
+    }
+
+    /// Reads a header. `octets` must be exactly 12.
+    package init(_ octets: [UInt8]) throws(WireError) {
+        var decoder = Decoder(octets)
+        let length = Int(try decoder.integer(UInt32.self))
+        guard length >= Self.octets - 4 else { throw .truncated }
+        guard length - (Self.octets - 4) <= Self.payloadLimit else { throw .oversized }
+        guard let kind = FrameKind(rawValue: try decoder.octet()) else { throw .invalid("frame kind") }
+        let flags = try decoder.octet()
+        guard flags & ~Self.carriesDescriptor == 0 else { throw .invalid("frame flags") }
+        self.kind = kind
+        hasDescriptor = flags & Self.carriesDescriptor != 0
+        opcode = try decoder.integer(UInt16.self)
+        request = try decoder.integer(UInt32.self)
+        payloadCount = length - (Self.octets - 4)
+        try decoder.finish()
+    }
+
+    /// Appends the 12 octets.
+    package func encode(into octets: inout [UInt8]) {
+        var encoder = Encoder(appendingTo: octets)
+        encoder.put(UInt32(Self.octets - 4 + payloadCount))
+        encoder.put(kind.rawValue)
+        encoder.put(hasDescriptor ? Self.carriesDescriptor : 0)
+        encoder.put(opcode)
+        encoder.put(request)
+        octets = encoder.octets
+    }
+}
+
+/// The payload of the first frame of each side. A side that sees another magic or version closes.
+package struct Hello: Equatable, Sendable {
+    package static let magic: UInt32 = 0x4D52_544C  // "MRTL"
+    package static let version: UInt16 = 1
+
+    package var door: Door
+    /// Program name of the sender, for logs: at most 64 octets.
+    package var program: [UInt8]
+
+    package init(door: Door, program: [UInt8]) {
+        self.door = door
+        self.program = program
+    }
+
+    package func encode(into encoder: inout Encoder) {
+        encoder.put(Self.magic)
+        encoder.put(Self.version)
+        encoder.put(door.rawValue)
+        encoder.put(program)
+    }
+
+    package init(from decoder: inout Decoder) throws(WireError) {
+        guard try decoder.integer(UInt32.self) == Self.magic else { throw .invalid("magic") }
+        guard try decoder.integer(UInt16.self) == Self.version else { throw .invalid("version") }
+        guard let door = Door(rawValue: try decoder.octet()) else { throw .invalid("door") }
+        self.door = door
+        program = try decoder.string(limit: 64)
+    }
+}

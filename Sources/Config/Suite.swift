@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What mail.toml says, as values. The defaults written here are the defaults of the suite; the
+// schema (Schema*.swift) names the keys that change them. docs/config.md is made from that schema.
+
+/// Everything that one mail.toml, its fragments and the environment say.
+package struct Suite: Sendable, Equatable {
+    package var server = ServerSettings()
+    package var smtpd = SMTPSettings()
+    package var imapd = IMAPSettings()
+    package var pop3d = POP3Settings()
+    package var msgstored = StoreSettings()
+    /// Names of the domains that the file says this machine serves, in lower case.
+    package var domains: [String] = []
+
+    package init() {}
+}
+
+/// `[server]`: what all daemons share.
+package struct ServerSettings: Sendable, Equatable {
+    /// Never empty after `Suite.load`.
+    package var hostname = "localhost"
+    package var runDirectory = "/run/martlet"
+    package var stateDirectory = "/var/lib/martlet"
+    /// `error`, `warn`, `info`, `debug`.
+    package var logLevel = "info"
+    /// `auto`, `journal`, `text`, `json`.
+    package var logFormat = "auto"
+    package var devMode = false
+    package var tls = TLSSettings()
+
+    package init() {}
+
+    /// The path of one of msgstored's sockets.
+    package func socketPath(_ socketName: String) -> String { "\(runDirectory)/\(socketName)" }
+}
+
+/// `[server.tls]`, or a daemon's own `[x.tls]` with the gaps filled from `[server.tls]`.
+package struct TLSSettings: Sendable, Equatable {
+    /// PEM, leaf first. Empty: there is none.
+    package var certificateFile = ""
+    package var keyFile = ""
+    package var minimumVersion = TLSMinimum.tls12
+    /// OpenSSL's notation for TLS 1.2; empty: the built-in list.
+    package var ciphers = ""
+
+    package init() {}
+
+    package var hasCertificate: Bool { !certificateFile.isEmpty && !keyFile.isEmpty }
+}
+
+package enum TLSMinimum: String, Sendable {
+    case tls12 = "TLS1.2"
+    case tls13 = "TLS1.3"
+}
+
+/// Where to listen.
+package enum ListenAddress: Sendable, Hashable {
+    /// An empty host is every address of the machine, IPv6 and IPv4.
+    case tcp(host: String, port: UInt16)
+    case unix(path: String)
+}
+
+/// One `[<daemon>.listeners.<name>]`.
+package struct ListenerSettings: Sendable, Equatable {
+    /// Also the FileDescriptorName= under which systemd passes its sockets.
+    package var name: String
+    package var address: ListenAddress
+    /// smtpd: `smtp`, `submission`, `smtps`, `alt`. imapd: `imap`, `imaps`. pop3d: `pop3`, `pop3s`.
+    package var mode: String
+    /// TLS from the first octet.
+    package var tlsImplicit: Bool
+    /// Nil: only the daemon's own limit.
+    package var maxClients: Int?
+
+    package init(
+        name: String, address: ListenAddress, mode: String, tlsImplicit: Bool = false,
+        maxClients: Int? = nil
+    ) {
+        self.name = name
+        self.address = address
+        self.mode = mode
+        self.tlsImplicit = tlsImplicit
+        self.maxClients = maxClients
+    }
+}
+
+/// `[<daemon>.metrics]`.
+package struct MetricsSettings: Sendable, Equatable {
+    package var enabled = true
+    package var address: ListenAddress
+    package var path = "/metrics"
+
+    package init(port: UInt16) {
+        address = .tcp(host: "127.0.0.1", port: port)
+    }
+}
+
+/// `[smtpd.auth]`.
+package struct SMTPAuthSettings: Sendable, Equatable {
+    package var enabled = true
+    /// True: also on listeners of mode smtp and alt; submission and smtps always require it.
+    package var required = false
+    /// Lower case: `plain`, `login`.
+    package var methods = ["plain", "login"]
+
+    package init() {}
+}
+
+/// `[smtpd]`.
+package struct SMTPSettings: Sendable, Equatable {
+    package var isEnabled = true
+    /// For the banner, EHLO and Received. Never empty after `Suite.load`.
+    package var hostname = "localhost"
+    package var maxMessageSize = 26_214_400
+    package var maxRecipients = 100
+    package var maxClients = 200
+    package var listeners = [
+        ListenerSettings(name: "smtp", address: .tcp(host: "", port: 25), mode: "smtp"),
+        ListenerSettings(name: "submission", address: .tcp(host: "", port: 587), mode: "submission"),
+        ListenerSettings(
+            name: "smtps", address: .tcp(host: "", port: 465), mode: "smtps", tlsImplicit: true),
+    ]
+    package var tls = TLSSettings()
+    package var auth = SMTPAuthSettings()
+    package var commandTimeout = Duration.seconds(300)
+    package var dataTimeout = Duration.seconds(600)
+    package var connectionTimeout = Duration.seconds(1800)
+    package var metrics = MetricsSettings(port: 9100)
+    /// Addresses and CIDR blocks whose clients may relay without AUTH.
+    package var allowedRelays = ["127.0.0.1", "::1"]
+    /// False hides the submitting client's address from the Received field.
+    package var receivedHeaderIP = true
+
+    package init() {}
+}
+
+/// The names under which IMAP clients find the special mailboxes (RFC 6154).
+package struct SpecialUseNames: Sendable, Equatable {
+    package var drafts = "Drafts"
+    package var sent = "Sent"
+    package var junk = "Junk"
+    package var trash = "Trash"
+    package var archive = "Archive"
+
+    package init() {}
+}
+
+/// `[imapd]`.
+package struct IMAPSettings: Sendable, Equatable {
+    package var isEnabled = true
+    package var maxClients = 2000
+    package var maxClientsPerUser = 30
+    /// RFC 9051 §5.4: not less than 30 minutes.
+    package var idleTimeout = Duration.seconds(1800)
+    package var loginTimeout = Duration.seconds(60)
+    package var listeners = [
+        ListenerSettings(name: "imap", address: .tcp(host: "", port: 143), mode: "imap"),
+        ListenerSettings(
+            name: "imaps", address: .tcp(host: "", port: 993), mode: "imaps", tlsImplicit: true),
+    ]
+    package var tls = TLSSettings()
+    package var metrics = MetricsSettings(port: 9102)
+    package var specialUse = SpecialUseNames()
+    package var xlist = true
+
+    package init() {}
+}
+
+/// `[pop3d]`.
+package struct POP3Settings: Sendable, Equatable {
+    package var isEnabled = true
+    package var maxClients = 500
+    /// RFC 1939 §3: not less than 10 minutes.
+    package var idleTimeout = Duration.seconds(600)
+    package var listeners = [
+        ListenerSettings(name: "pop3", address: .tcp(host: "", port: 110), mode: "pop3"),
+        ListenerSettings(
+            name: "pop3s", address: .tcp(host: "", port: 995), mode: "pop3s", tlsImplicit: true),
+    ]
+    package var tls = TLSSettings()
+    package var metrics = MetricsSettings(port: 9101)
+
+    package init() {}
+}
+
+/// `[msgstored.auth] argon2`: the cost of a new password hash (RFC 9106 §4).
+package struct Argon2Settings: Sendable, Equatable {
+    package var memoryKiB = 19_456
+    package var iterations = 2
+    package var parallelism = 1
+
+    package init() {}
+}
+
+/// `[msgstored]`.
+package struct StoreSettings: Sendable, Equatable {
+    package var isEnabled = true
+    /// `<root>/<domain>/<user>/Maildir`.
+    package var maildirRoot = "/var/lib/martlet/mail"
+    package var argon2 = Argon2Settings()
+    /// Password hashes computed at the same time; each takes `argon2.memoryKiB`.
+    package var maxConcurrentHashes = 4
+    /// Characters that start a subaddress (RFC 5233); empty: none.
+    package var subaddress = "+"
+    package var normalizeCase = true
+    package var metrics = MetricsSettings(port: 9103)
+    /// Threads for blocking work; 0: chosen from the number of cores.
+    package var workers = 0
+    /// Databases of accounts kept open.
+    package var openDatabases = 1024
+
+    package init() {}
+}

@@ -57,7 +57,7 @@ let package = Package(
         pure("POP3", ["Bytes", "Mail"]),
         pure("SASL", ["Bytes"]),
         pure("Crypto", ["Bytes", "CArgon2", "CSSL"]),
-        pure("Wire", ["Bytes", "Mail"]),
+        pure("Wire", ["Bytes", "Mail"], also: [.enableExperimentalFeature("Lifetimes")]),
         pure("Config", ["Bytes", "Mail", "CToml"]),
 
         // 2 · machine: may use pure targets and the machine targets above them

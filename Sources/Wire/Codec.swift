@@ -30,12 +30,21 @@ package struct StaticStringBox: Equatable, Sendable, CustomStringConvertible {
 }
 
 /// Appends values to a payload.
+///
+/// A value over its limit is remembered, not written: `isOversized` says so at the end, and the
+/// sender fails the one request instead of having its connection closed by the other side.
 package struct Encoder {
     package private(set) var octets: [UInt8] = []
+    package private(set) var isOversized = false
 
     package init() {}
 
+    package init(reserving count: Int) { octets.reserveCapacity(count) }
+
     package init(appendingTo octets: [UInt8]) { self.octets = octets }
+
+    /// Remembers that a value is not one that the other side would accept.
+    mutating func refuse() { isOversized = true }
 
     package mutating func put(_ value: UInt8) { octets.append(value) }
     package mutating func put(_ value: Bool) { octets.append(value ? 1 : 0) }
@@ -49,17 +58,23 @@ package struct Encoder {
     }
 
     /// Octets with a 32-bit length in front.
-    package mutating func put(_ value: [UInt8]) {
-        put(UInt32(value.count))
+    package mutating func put(_ value: [UInt8], limit: Int = .max) {
+        guard value.count <= limit else {
+            isOversized = true
+            return
+        }
+        put(UInt32(truncatingIfNeeded: value.count))
         octets.append(contentsOf: value)
     }
 
-    package mutating func put(_ value: String) { put(Array(value.utf8)) }
-
     package mutating func put<Element>(
-        list: [Element], _ each: (inout Encoder, Element) -> Void
+        list: [Element], limit: Int = .max, _ each: (inout Encoder, Element) -> Void
     ) {
-        put(UInt32(list.count))
+        guard list.count <= limit else {
+            isOversized = true
+            return
+        }
+        put(UInt32(truncatingIfNeeded: list.count))
         for element in list { each(&self, element) }
     }
 
@@ -69,6 +84,33 @@ package struct Encoder {
     ) {
         put(optional != nil)
         if let value = optional { each(&self, value) }
+    }
+
+    /// A counted run of elements that all take `width` octets. `write` appends exactly that many.
+    mutating func put<Element>(
+        fixed list: [Element], width: Int, limit: Int,
+        _ write: (Element, inout OutputSpan<UInt8>) -> Void
+    ) {
+        guard list.count <= limit else {
+            isOversized = true
+            return
+        }
+        put(UInt32(truncatingIfNeeded: list.count))
+        octets.append(addingCapacity: list.count * width) { span in
+            for element in list { write(element, &span) }
+        }
+    }
+}
+
+extension OutputSpan where Element == UInt8 {
+    @inline(__always)
+    @_lifetime(self: copy self)
+    mutating func append<Number: FixedWidthInteger>(bigEndian value: Number) {
+        var shift = Number.bitWidth - 8
+        while shift >= 0 {
+            append(UInt8(truncatingIfNeeded: value >> Number(shift)))
+            shift -= 8
+        }
     }
 }
 
@@ -113,6 +155,23 @@ package struct Decoder {
         return value
     }
 
+    /// Reads a counted run of elements of exactly `width` octets each. `read` gets the payload and
+    /// the place of the element's first octet.
+    mutating func fixed<Element>(
+        limit: Int, width: Int, _ read: ([UInt8], Int) -> Element
+    ) throws(WireError) -> [Element] {
+        let count = Int(try integer(UInt32.self))
+        guard count <= limit else { throw .oversized }
+        guard count <= remaining / width else { throw .truncated }
+        var elements: [Element] = []
+        elements.reserveCapacity(count)
+        for _ in 0..<count {
+            elements.append(read(octets, position))
+            position += width
+        }
+        return elements
+    }
+
     /// - Parameter limit: octets; a longer string is `.oversized`.
     package mutating func string(limit: Int) throws(WireError) -> [UInt8] {
         let count = Int(try integer(UInt32.self))
@@ -130,7 +189,7 @@ package struct Decoder {
     ) throws(WireError) -> [Element] {
         let count = Int(try integer(UInt32.self))
         guard count <= limit else { throw .oversized }
-        guard count * minimum <= remaining else { throw .truncated }
+        guard count <= remaining / minimum else { throw .truncated }
         var elements: [Element] = []
         elements.reserveCapacity(count)
         for _ in 0..<count { elements.append(try each(&self)) }

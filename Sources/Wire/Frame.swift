@@ -78,6 +78,7 @@ package struct FrameHeader: Equatable, Sendable {
 package struct Hello: Equatable, Sendable {
     package static let magic: UInt32 = 0x4D52_544C  // "MRTL"
     package static let version: UInt16 = 1
+    private static let programLimit = 64
 
     package var door: Door
     /// Program name of the sender, for logs: at most 64 octets.
@@ -92,7 +93,7 @@ package struct Hello: Equatable, Sendable {
         encoder.put(Self.magic)
         encoder.put(Self.version)
         encoder.put(door.rawValue)
-        encoder.put(program)
+        encoder.put(Array(program.prefix(Self.programLimit)))
     }
 
     package init(from decoder: inout Decoder) throws(WireError) {
@@ -100,6 +101,6 @@ package struct Hello: Equatable, Sendable {
         guard try decoder.integer(UInt16.self) == Self.version else { throw .invalid("version") }
         guard let door = Door(rawValue: try decoder.octet()) else { throw .invalid("door") }
         self.door = door
-        program = try decoder.string(limit: 64)
+        program = try decoder.string(limit: Self.programLimit)
     }
 }

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Requests as frames. An opcode never changes its meaning; a new meaning gets a new number.
+// docs/wire.md has the same table for readers.
+
+import Bytes
+import Mail
+
+/// The numbers of the requests. The high octet groups them by door.
+package enum RequestCode: UInt16, CaseIterable, Sendable {
+    // Doors deliver and mailbox
+    case authenticate = 0x0101
+    case logout = 0x0102
+    case stage = 0x0103
+    case unstage = 0x0104
+
+    // Door deliver
+    case checkRecipient = 0x0201
+    case maySend = 0x0202
+    case deliver = 0x0203
+
+    // Door mailbox
+    case list = 0x0301
+    case create = 0x0302
+    case delete = 0x0303
+    case rename = 0x0304
+    case subscribe = 0x0305
+    case status = 0x0306
+    case open = 0x0307
+    case close = 0x0308
+    case changes = 0x0309
+    case append = 0x030A
+    case store = 0x030B
+    case copy = 0x030C
+    case expunge = 0x030D
+    case read = 0x030E
+
+    // 0x04xx: door queue
+
+    // Door control
+    case listDomains = 0x0501
+    case addDomain = 0x0502
+    case removeDomain = 0x0503
+    case listAccounts = 0x0504
+    case changeAccount = 0x0505
+    case storeStatus = 0x0506
+    case rebuildIndex = 0x0507
+}
+
+extension Door {
+    /// Whether a request with this opcode may come through this door.
+    package func allows(_ code: RequestCode) -> Bool {
+        switch code.rawValue >> 8 {
+        case 0x01: self == .deliver || self == .mailbox
+        case 0x02: self == .deliver
+        case 0x03: self == .mailbox
+        case 0x04: self == .queue
+        case 0x05: self == .control
+        default: false
+        }
+    }
+
+    /// As above for a number from a frame; false also for a number that means nothing.
+    package func allows(opcode: UInt16) -> Bool {
+        RequestCode(rawValue: opcode).map(allows) ?? false
+    }
+}
+
+extension Request {
+    package var code: RequestCode {
+        switch self {
+        case .authenticate: .authenticate
+        case .logout: .logout
+        case .stage: .stage
+        case .unstage: .unstage
+        case .checkRecipient: .checkRecipient
+        case .maySend: .maySend
+        case .deliver: .deliver
+        case .list: .list
+        case .create: .create
+        case .delete: .delete
+        case .rename: .rename
+        case .subscribe: .subscribe
+        case .status: .status
+        case .open: .open
+        case .close: .close
+        case .changes: .changes
+        case .append: .append
+        case .store: .store
+        case .copy: .copy
+        case .expunge: .expunge
+        case .read: .read
+        case .listDomains: .listDomains
+        case .addDomain: .addDomain
+        case .removeDomain: .removeDomain
+        case .listAccounts: .listAccounts
+        case .changeAccount: .changeAccount
+        case .storeStatus: .storeStatus
+        case .rebuildIndex: .rebuildIndex
+        }
+    }
+
+    /// Writes the payload. A value over its limit makes the encoder `isOversized`.
+    package func encode(into encoder: inout Encoder) {
+        switch self {
+        case .authenticate(let credentials): encoder.put(credentials)
+        case .logout(let session): encoder.put(session)
+        case .stage, .listDomains, .storeStatus: break
+        case .unstage(let token): encoder.put(token)
+        case .checkRecipient(let address), .rebuildIndex(let address): encoder.put(address)
+        case .maySend(let session, let address):
+            encoder.put(session)
+            encoder.put(address)
+        case .deliver(let delivery): delivery.encode(into: &encoder)
+        case .addDomain(let name), .removeDomain(let name), .listAccounts(let name):
+            encoder.put(name, limit: WireLimit.domain)
+        case .changeAccount(let change): change.encode(into: &encoder)
+        default: encodeMailboxRequest(into: &encoder)
+        }
+    }
+
+    private func encodeMailboxRequest(into encoder: inout Encoder) {
+        switch self {
+        case .list(let session): encoder.put(session)
+        case .create(let session, let name, let use):
+            encoder.put(session)
+            encoder.put(name)
+            encoder.put(use.rawValue)
+        case .delete(let session, let name), .status(let session, let name):
+            encoder.put(session)
+            encoder.put(name)
+        case .rename(let session, let from, let to):
+            encoder.put(session)
+            encoder.put(from)
+            encoder.put(to)
+        case .subscribe(let session, let name, let wanted):
+            encoder.put(session)
+            encoder.put(name)
+            encoder.put(wanted)
+        case .open(let session, let name, let mode):
+            encoder.put(session)
+            encoder.put(name)
+            encoder.put(mode.rawValue)
+        case .close(let session, let mailbox):
+            encoder.put(session)
+            encoder.put(mailbox)
+        case .changes(let session, let mailbox, let since):
+            encoder.put(session)
+            encoder.put(mailbox)
+            encoder.put(since)
+        default: encodeMessageRequest(into: &encoder)
+        }
+    }
+
+    private func encodeMessageRequest(into encoder: inout Encoder) {
+        switch self {
+        case .append(let session, let name, let flags, let date, let body):
+            encoder.put(session)
+            encoder.put(name)
+            encoder.put(flags)
+            encoder.put(optional: date) { $0.put($1) }
+            encoder.put(body)
+        case .store(let session, let mailbox, let uids, let operation, let flags, let unchanged):
+            encoder.put(session)
+            encoder.put(mailbox)
+            encoder.put(ranges: uids)
+            encoder.put(operation.rawValue)
+            encoder.put(flags)
+            encoder.put(optional: unchanged) { $0.put($1) }
+        case .copy(let session, let mailbox, let uids, let name, let move):
+            encoder.put(session)
+            encoder.put(mailbox)
+            encoder.put(ranges: uids)
+            encoder.put(name)
+            encoder.put(move)
+        case .expunge(let session, let mailbox, let uids, let force):
+            encoder.put(session)
+            encoder.put(mailbox)
+            encoder.put(optional: uids) { $0.put(ranges: $1) }
+            encoder.put(force)
+        case .read(let session, let mailbox, let uids, let part):
+            encoder.put(session)
+            encoder.put(mailbox)
+            encoder.put(uids: uids, limit: WireLimit.readUIDs)
+            encoder.put(part.rawValue)
+        default: encoder.refuse()  // the two functions above wrote every other case
+        }
+    }
+
+    /// Reads the payload behind `code`; the decoder must be at its end afterwards.
+    package init(_ code: RequestCode, from decoder: inout Decoder) throws(WireError) {
+        switch code {
+        case .authenticate: self = .authenticate(try decoder.credentials())
+        case .logout: self = .logout(try decoder.sessionHandle())
+        case .stage: self = .stage
+        case .unstage: self = .unstage(try decoder.stageToken())
+        case .checkRecipient: self = .checkRecipient(try decoder.address())
+        case .maySend: self = .maySend(try decoder.sessionHandle(), as: try decoder.address())
+        case .deliver: self = .deliver(try Delivery(from: &decoder))
+        case .list: self = .list(try decoder.sessionHandle())
+        case .create:
+            self = .create(
+                try decoder.sessionHandle(), try decoder.mailboxName(),
+                try decoder.choice(SpecialUse.self, "special use"))
+        case .delete: self = .delete(try decoder.sessionHandle(), try decoder.mailboxName())
+        case .rename:
+            self = .rename(
+                try decoder.sessionHandle(), from: try decoder.mailboxName(),
+                to: try decoder.mailboxName())
+        case .subscribe:
+            self = .subscribe(
+                try decoder.sessionHandle(), try decoder.mailboxName(), try decoder.bool())
+        case .status: self = .status(try decoder.sessionHandle(), try decoder.mailboxName())
+        case .open:
+            self = .open(
+                try decoder.sessionHandle(), try decoder.mailboxName(),
+                try decoder.choice(OpenMode.self, "open mode"))
+        case .close: self = .close(try decoder.sessionHandle(), try decoder.mailboxID())
+        case .changes:
+            self = .changes(
+                try decoder.sessionHandle(), try decoder.mailboxID(),
+                since: try decoder.integer(UInt64.self))
+        case .append, .store, .copy, .expunge, .read:
+            self = try Self.messageRequest(code, &decoder)
+        case .listDomains: self = .listDomains
+        case .addDomain: self = .addDomain(try decoder.string(limit: WireLimit.domain))
+        case .removeDomain: self = .removeDomain(try decoder.string(limit: WireLimit.domain))
+        case .listAccounts: self = .listAccounts(domain: try decoder.string(limit: WireLimit.domain))
+        case .changeAccount: self = .changeAccount(try AccountChange(from: &decoder))
+        case .storeStatus: self = .storeStatus
+        case .rebuildIndex: self = .rebuildIndex(try decoder.address())
+        }
+        try decoder.finish()
+    }
+
+    private static func messageRequest(
+        _ code: RequestCode, _ decoder: inout Decoder
+    ) throws(WireError) -> Request {
+        let session = try decoder.sessionHandle()
+        if code == .append {
+            let name = try decoder.mailboxName()
+            return .append(
+                session, name, flags: try decoder.namedFlags(),
+                date: try decoder.optional { d throws(WireError) in try d.integer(Int64.self) },
+                body: try decoder.body())
+        }
+        let mailbox = try decoder.mailboxID()
+        switch code {
+        case .store:
+            let uids = try decoder.ranges()
+            let operation = try decoder.choice(FlagOperation.self, "flag operation")
+            return .store(
+                session, mailbox, uids: uids, operation, try decoder.namedFlags(),
+                unchangedSince: try decoder.optional { d throws(WireError) in
+                    try d.integer(UInt64.self)
+                })
+        case .copy:
+            let uids = try decoder.ranges()
+            return .copy(
+                session, mailbox, uids: uids, to: try decoder.mailboxName(),
+                move: try decoder.bool())
+        case .expunge:
+            let uids = try decoder.optional { d throws(WireError) in try d.ranges() }
+            return .expunge(session, mailbox, uids: uids, force: try decoder.bool())
+        case .read:
+            let uids = try decoder.uids(limit: WireLimit.readUIDs)
+            return .read(session, mailbox, uids: uids, try decoder.choice(ReadPart.self, "part"))
+        default:
+            throw .unknownOpcode(code.rawValue)
+        }
+    }
+}
+
+extension Delivery {
+    fileprivate func encode(into encoder: inout Encoder) {
+        encoder.put(id)
+        encoder.put(session)
+        encoder.put(sender)
+        encoder.put(list: recipients, limit: WireLimit.recipients) { $0.put($1) }
+        if recipients.isEmpty { encoder.refuse() }
+        encoder.put(body)
+    }
+
+    fileprivate init(from decoder: inout Decoder) throws(WireError) {
+        let id = try decoder.traceID()
+        let session = try decoder.traceID()
+        let sender = try decoder.reversePath()
+        let recipients = try decoder.list(limit: WireLimit.recipients, minimum: 8) {
+            d throws(WireError) in try d.address()
+        }
+        guard !recipients.isEmpty else { throw .invalid("recipients") }
+        self.init(
+            id: id, session: session, sender: sender, recipients: recipients,
+            body: try decoder.body())
+    }
+}
+
+extension AccountChange {
+    fileprivate func encode(into encoder: inout Encoder) {
+        switch self {
+        case .add(let address, let password, let hash):
+            encoder.put(UInt8(0))
+            encoder.put(address)
+            encoder.put(password, limit: WireLimit.password)
+            encoder.put(hash, limit: WireLimit.hash)
+            if password.isEmpty == hash.isEmpty { encoder.refuse() }
+        case .setPassword(let address, let password, let hash):
+            encoder.put(UInt8(1))
+            encoder.put(address)
+            encoder.put(password, limit: WireLimit.password)
+            encoder.put(hash, limit: WireLimit.hash)
+            if password.isEmpty == hash.isEmpty { encoder.refuse() }
+        case .remove(let address, let keepMail):
+            encoder.put(UInt8(2))
+            encoder.put(address)
+            encoder.put(keepMail)
+        }
+    }
+
+    fileprivate init(from decoder: inout Decoder) throws(WireError) {
+        let kind = try decoder.octet()
+        let address = try decoder.address()
+        switch kind {
+        case 0, 1:
+            let password = try decoder.string(limit: WireLimit.password)
+            let hash = try decoder.string(limit: WireLimit.hash)
+            guard password.isEmpty != hash.isEmpty else { throw .invalid("password") }
+            self =
+                kind == 0
+                ? .add(address: address, password: password, hash: hash)
+                : .setPassword(address: address, password: password, hash: hash)
+        case 2: self = .remove(address: address, keepMail: try decoder.bool())
+        default: throw .invalid("account change")
+        }
+    }
+}

@@ -1,0 +1,43 @@
+# Everything a contributor types. `make run` and `make test` are the two commands of the README;
+# `make check` is exactly what CI runs.
+SWIFT ?= swift
+FLAGS  = --explicit-target-dependency-import-check error
+RELEASE = -c release --static-swift-stdlib -Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now \
+          -Xcc -fstack-protector-strong -Xcc -D_FORTIFY_SOURCE=2
+# Seconds per fuzzer in `make fuzz`.
+SECONDS ?= 60
+FUZZERS = smtp imap pop3 mime sasl wire config
+# `mailctl dev` options, for example: make run DEV="--ports 3000 --dir /tmp/mail"
+DEV ?=
+
+run: packages release
+	.build/release/mailctl dev $(DEV)
+
+test: packages test-tools
+	tools/test-all
+
+packages:      ; tools/install-packages build
+test-tools:    ; tools/install-packages test
+build:         ; $(SWIFT) build $(FLAGS)
+unit:          ; $(SWIFT) test $(FLAGS)
+release:       ; $(SWIFT) build $(FLAGS) $(RELEASE)
+end-to-end:    ; Tests/EndToEnd/run --bin .build/release
+crash:         ; Tests/EndToEnd/run --bin .build/release --only crash --rounds 200
+units:         ; tools/check-units
+system:        ; Tests/System/systemd.sh .build/release
+fmt:           ; $(SWIFT) format --in-place --parallel --recursive Package.swift Sources Tests
+lint:          ; tools/lint
+check:         ; .ci/run
+hooks:         ; git config core.hooksPath tools/hooks
+clean:         ; rm -rf .build
+
+fuzz:
+	FUZZ=1 $(SWIFT) build --sanitize=fuzzer --scratch-path .build/fuzz \
+	  $(foreach core,$(FUZZERS),--product fuzz-$(core))
+	tools/fuzz $(SECONDS) $(FUZZERS)
+
+install: release
+	systemd/install-tree.sh .build/release "$(DESTDIR)"
+
+.PHONY: run test packages test-tools build unit release end-to-end crash units system fmt lint \
+  check hooks clean fuzz install

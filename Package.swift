@@ -62,7 +62,7 @@ let package = Package(
 
         // 2 · machine: may use pure targets and the machine targets above them
         machine("Telemetry", ["Bytes", "CSystemd"]),
-        machine("Transport", ["Bytes", "Telemetry", "CLinux", "CSSL"]),
+        machine("Transport", ["Bytes", "Mail", "Telemetry", "CLinux", "CSSL"]),
         machine("Store", ["Bytes", "Mail", "MIME", "Crypto", "CSQLite", "CLinux"]),
         machine("StoreClient", ["Bytes", "Mail", "Wire", "Telemetry", "Transport", "CLinux"]),
         machine("Daemon", ["Bytes", "Config", "Telemetry", "Transport", "CSystemd", "CLinux"]),
@@ -117,7 +117,7 @@ let package = Package(
         tests("WireTests", ["Wire", "Mail", "Bytes"]),
         tests("ConfigTests", ["Config", "Mail", "Bytes"]),
         tests("TelemetryTests", ["Telemetry", "Bytes"]),
-        tests("TransportTests", ["Transport", "Telemetry", "Bytes", "CLinux"]),
+        tests("TransportTests", ["Transport", "Telemetry", "Mail", "Bytes", "CLinux"]),
         tests("StoreTests", ["Store", "Crypto", "MIME", "Mail", "Bytes", "CLinux"]),
         tests(
             "StoreServerTests",

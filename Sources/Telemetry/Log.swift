@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One line per event, to the journal with native fields or to stderr with one write(2).
+// Nothing a peer says can forge a line or a field: every octet outside 0x20...0x7E is escaped.
+
+import CSystemd
+import Glibc
+import Synchronization
+
+/// How much to say. The default is `info`.
+package enum LogLevel: Int, Sendable, Comparable {
+    case error, warn, info, debug
+
+    package static func < (left: LogLevel, right: LogLevel) -> Bool {
+        left.rawValue < right.rawValue
+    }
+
+    /// `[server] log_level`.
+    package init?(name: String) {
+        switch name {
+        case "error": self = .error
+        case "warn": self = .warn
+        case "info": self = .info
+        case "debug": self = .debug
+        default: return nil
+        }
+    }
+
+    var name: String {
+        switch self {
+        case .error: "error"
+        case .warn: "warn"
+        case .info: "info"
+        case .debug: "debug"
+        }
+    }
+
+    /// syslog(3)'s numbers, which the journal's PRIORITY uses.
+    var priority: Int {
+        switch self {
+        case .error: 3
+        case .warn: 4
+        case .info: 6
+        case .debug: 7
+        }
+    }
+}
+
+/// Where lines go and how they look.
+package enum LogFormat: String, Sendable {
+    /// The journal if stderr is connected to it, else text.
+    case auto
+    case journal, text, json
+}
+
+/// One `key=value` of a line. Keys are lower case letters, digits and `_`.
+package struct LogField: Sendable {
+    let key: StaticString
+    let octets: [UInt8]
+    let isNumber: Bool
+
+    package init(_ key: StaticString, _ value: String) {
+        self.init(key, [UInt8](value.utf8))
+    }
+
+    package init(_ key: StaticString, _ octets: [UInt8]) {
+        self.key = key
+        self.octets = octets
+        isNumber = false
+    }
+
+    package init(_ key: StaticString, _ number: some BinaryInteger) {
+        self.key = key
+        octets = [UInt8](String(number).utf8)
+        isNumber = true
+    }
+}
+
+/// The log of this process.
+package enum Log {
+    private struct Settings: Sendable {
+        var program: [UInt8] = [UInt8]("martlet".utf8)
+        var format = LogFormat.text
+    }
+
+    private static let settings = Mutex(Settings())
+    /// Raw value of the least important level that is still written.
+    private static let threshold = Atomic(LogLevel.info.rawValue)
+
+    /// Says who writes, where to and how much. May be called again, on a reload.
+    package static func start(program: String, format: LogFormat, level: LogLevel) {
+        var chosen = format
+        if format == .auto {
+            let journal = unsafe getenv("JOURNAL_STREAM")
+            chosen = unsafe journal == nil ? .text : .journal
+        }
+        let result = Settings(program: [UInt8](program.utf8), format: chosen)
+        settings.withLock { $0 = result }
+        threshold.store(level.rawValue, ordering: .relaxed)
+    }
+
+    /// Whether lines of `level` are written at all.
+    package static func isEnabled(_ level: LogLevel) -> Bool {
+        level.rawValue <= threshold.load(ordering: .relaxed)
+    }
+
+    package static func error(
+        _ event: StaticString, _ fields: @autoclosure () -> [LogField] = []
+    ) {
+        if isEnabled(.error) { write(.error, event, fields()) }
+    }
+
+    package static func warn(
+        _ event: StaticString, _ fields: @autoclosure () -> [LogField] = []
+    ) {
+        if isEnabled(.warn) { write(.warn, event, fields()) }
+    }
+
+    package static func info(
+        _ event: StaticString, _ fields: @autoclosure () -> [LogField] = []
+    ) {
+        if isEnabled(.info) { write(.info, event, fields()) }
+    }
+
+    package static func debug(
+        _ event: StaticString, _ fields: @autoclosure () -> [LogField] = []
+    ) {
+        if isEnabled(.debug) { write(.debug, event, fields()) }
+    }
+
+    private static func write(_ level: LogLevel, _ event: StaticString, _ fields: [LogField]) {
+        let now = settings.withLock { $0 }
+        switch now.format {
+        case .journal:
+            send(toJournal: LogLine.journalFields(now.program, level, event, fields))
+        case .json:
+            var time = timespec()
+            _ = unsafe clock_gettime(CLOCK_REALTIME, &time)
+            let milliseconds = UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000
+            emit(LogLine.json(now.program, level, event, fields, milliseconds: milliseconds))
+        case .auto, .text:
+            emit(LogLine.text(now.program, event, fields) + [0x0A])
+        }
+    }
+
+    /// One write(2), so that lines of several processes do not mix.
+    private static func emit(_ line: [UInt8]) {
+        unsafe line.withUnsafeBytes { octets in
+            // A log that cannot be written must not stop the mail: the result is ignored.
+            _ = unsafe Glibc.write(2, octets.baseAddress, octets.count)
+        }
+    }
+
+    private static func send(toJournal fields: [[UInt8]]) {
+        let all = [UInt8](fields.joined())
+        unsafe all.withUnsafeBytes { octets in
+            guard let start = octets.baseAddress else { return }
+            var vectors: [iovec] = unsafe []
+            var offset = 0
+            for field in fields {
+                unsafe vectors.append(
+                    iovec(
+                        iov_base: UnsafeMutableRawPointer(mutating: start + offset),
+                        iov_len: field.count))
+                offset += field.count
+            }
+            // As above; journald being away is not a reason to fail.
+            _ = unsafe sd_journal_sendv(vectors, Int32(vectors.count))
+        }
+    }
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The grammar of FETCH and how its items are called in the answer. RFC 3501 §6.4.5, §9;
+// RFC 7162 §3.1.4 for MODSEQ and CHANGEDSINCE.
+
+import Bytes
+import Mail
+
+extension Cursor {
+    mutating func fetch(byUID: Bool) throws(CommandError) -> FetchCommand {
+        let set = try SequenceSet(from: &self)
+        try space()
+        var command = FetchCommand(set: set, attributes: [], changedSince: nil, byUID: byUID)
+        if take(0x28) {
+            _ = skip(while: { $0 == .space })
+            repeat {
+                guard command.attributes.count < FetchCommand.attributeLimit else {
+                    throw .tooComplex
+                }
+                let attribute = try fetchAttribute()
+                if !command.attributes.contains(attribute) {
+                    command.attributes.append(attribute)
+                }
+                _ = skip(while: { $0 == .space })
+            } while !take(0x29)
+        } else {
+            try fetchMacroOrAttribute(into: &command)
+        }
+        if skip(while: { $0 == .space }) > 0, take(0x28) {
+            guard word() == "CHANGEDSINCE" else { throw failure }
+            try space()
+            command.changedSince = try modSeq()
+            try expect(0x29)
+            if !command.attributes.contains(.modSeq) { command.attributes.append(.modSeq) }
+        }
+        if byUID, !command.attributes.contains(.uid) { command.attributes.insert(.uid, at: 0) }
+        return command
+    }
+
+    private mutating func fetchMacroOrAttribute(
+        into command: inout FetchCommand
+    ) throws(CommandError) {
+        let start = offset
+        switch word() {
+        case "ALL": command.attributes = [.flags, .internalDate, .size, .envelope]
+        case "FAST": command.attributes = [.flags, .internalDate, .size]
+        case "FULL":
+            command.attributes = [
+                .flags, .internalDate, .size, .envelope, .structure(extended: false),
+            ]
+        default:
+            rewind(to: start)
+            command.attributes = [try fetchAttribute()]
+        }
+    }
+
+    private mutating func fetchAttribute() throws(CommandError) -> FetchAttribute {
+        switch word() {
+        case "FLAGS": return .flags
+        case "UID": return .uid
+        case "INTERNALDATE": return .internalDate
+        case "RFC822.SIZE": return .size
+        case "MODSEQ": return .modSeq
+        case "ENVELOPE": return .envelope
+        case "BODYSTRUCTURE": return .structure(extended: true)
+        case "RFC822":
+            return .section(SectionFetch(section: Section(), label: .rfc822, isPeek: false))
+        case "RFC822.HEADER":
+            return .section(
+                SectionFetch(section: Section(text: .header), label: .rfc822Header, isPeek: true))
+        case "RFC822.TEXT":
+            return .section(
+                SectionFetch(section: Section(text: .text), label: .rfc822Text, isPeek: false))
+        case "BODY":
+            return next == 0x5B ? .section(try section(isPeek: false)) : .structure(extended: false)
+        case "BODY.PEEK": return .section(try section(isPeek: true))
+        default: throw failure
+        }
+    }
+
+    private mutating func section(isPeek: Bool) throws(CommandError) -> SectionFetch {
+        try expect(0x5B)
+        var part: [UInt32] = []
+        while let octet = next, octet.isASCIIDigit {
+            guard part.count < 64 else { throw .tooComplex }
+            let number = try number32()
+            guard number > 0 else { throw failure }
+            part.append(number)
+            guard take(0x2E) else { break }
+            guard next != 0x5D else { throw failure }
+        }
+        let text = next == 0x5D ? Section.Text.whole : try sectionText(inPart: !part.isEmpty)
+        try expect(0x5D)
+        return SectionFetch(
+            section: Section(part: part, text: text), isPeek: isPeek, partial: try partial())
+    }
+
+    private mutating func sectionText(inPart: Bool) throws(CommandError) -> Section.Text {
+        if take("HEADER.FIELDS.NOT") { return .headerFieldsNot(try fieldNames()) }
+        if take("HEADER.FIELDS") { return .headerFields(try fieldNames()) }
+        if take("HEADER") { return .header }
+        if take("TEXT") { return .text }
+        if inPart, take("MIME") { return .mime }
+        throw failure
+    }
+
+    private mutating func fieldNames() throws(CommandError) -> [[UInt8]] {
+        try space()
+        try expect(0x28)
+        _ = skip(while: { $0 == .space })
+        var names: [[UInt8]] = []
+        repeat {
+            guard names.count < 256 else { throw .tooComplex }
+            names.append(try astring())
+            _ = skip(while: { $0 == .space })
+        } while !take(0x29)
+        return names
+    }
+
+    private mutating func partial() throws(CommandError) -> Section.Partial? {
+        guard take(0x3C) else { return nil }
+        guard let start = number(limit: UInt64(UInt32.max)) else { throw failure }
+        try expect(0x2E)
+        guard let count = number(limit: UInt64(UInt32.max)), count > 0 else { throw failure }
+        try expect(0x3E)
+        return Section.Partial(start: start, count: count)
+    }
+}
+
+extension SectionFetch {
+    /// Appends the name of the item as the answer has it: `BODY[TEXT]<0>`, `RFC822.HEADER`.
+    package func appendLabel(to octets: inout [UInt8]) {
+        switch label {
+        case .rfc822: octets.append("RFC822")
+        case .rfc822Header: octets.append("RFC822.HEADER")
+        case .rfc822Text: octets.append("RFC822.TEXT")
+        case .body:
+            octets.append("BODY")
+            section.append(to: &octets)
+            if let partial {
+                octets.append(0x3C)
+                octets.appendDecimal(partial.start)
+                octets.append(0x3E)
+            }
+        }
+    }
+}
+
+extension FetchCommand {
+    /// What must be read to answer.
+    package enum Need: Comparable, Sendable {
+        /// The view is enough.
+        case nothing
+        case header
+        case message
+    }
+
+    package var need: Need {
+        attributes.map(\.need).max() ?? .nothing
+    }
+
+    /// True if an item sets `\Seen`.
+    package var setsSeen: Bool {
+        attributes.contains {
+            if case .section(let section) = $0 { !section.isPeek } else { false }
+        }
+    }
+}
+
+extension FetchAttribute {
+    package var need: FetchCommand.Need {
+        switch self {
+        case .flags, .internalDate, .size, .uid, .modSeq: .nothing
+        case .envelope: .header
+        case .structure: .message
+        case .section(let fetch): fetch.section.needsOnlyHeader ? .header : .message
+        }
+    }
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What SEARCH looks for. RFC 3501 §6.4.4, with MODSEQ (RFC 7162 §3.1.5) and OLDER, YOUNGER
+// (RFC 5032).
+
+import Bytes
+import Mail
+
+/// One search key.
+package indirect enum SearchKey: Equatable, Sendable {
+    case all
+    case and([SearchKey])
+    case or(SearchKey, SearchKey)
+    case not(SearchKey)
+    /// All of these flags are set.
+    case flag(Flags)
+    case keyword([UInt8])
+    /// `\Recent` and not `\Seen`.
+    case new
+    case sequence(SequenceSet)
+    case uid(SequenceSet)
+    case larger(UInt32)
+    case smaller(UInt32)
+    case modSeq(UInt64)
+    /// INTERNALDATE, in days since 1970.
+    case internalDay(SearchRange)
+    /// The Date field.
+    case sentDay(SearchRange)
+    /// Arrived within so many seconds of now (RFC 5032).
+    case younger(Int64)
+    /// Texts are UTF-8.
+    case header(name: [UInt8], [UInt8])
+    case body([UInt8])
+    case text([UInt8])
+}
+
+/// Which days match.
+package enum SearchRange: Sendable, Equatable {
+    case before(Int)
+    case on(Int)
+    case since(Int)
+
+    func holds(_ day: Int) -> Bool {
+        switch self {
+        case .before(let limit): day < limit
+        case .on(let limit): day == limit
+        case .since(let limit): day >= limit
+        }
+    }
+}
+
+/// A whole SEARCH command.
+package struct SearchProgram: Equatable, Sendable {
+    /// Nested NOT, OR and parentheses.
+    package static let depthLimit = 32
+    /// Keys in one command.
+    package static let keyLimit = 1_000
+
+    package var key: SearchKey
+    /// The client mentioned MODSEQ: the answer ends with the highest one (RFC 7162 §3.1.5).
+    package var mentionsModSeq = false
+
+    package init(key: SearchKey) { self.key = key }
+}
+
+extension SearchKey {
+    /// What must be read of a message that the view alone cannot decide.
+    package var need: FetchCommand.Need {
+        switch self {
+        case .header, .sentDay: .header
+        case .body, .text: .message
+        case .and(let keys): keys.map(\.need).max() ?? .nothing
+        case .or(let left, let right): max(left.need, right.need)
+        case .not(let key): key.need
+        default: .nothing
+        }
+    }
+}

@@ -114,6 +114,30 @@ extension OutputSpan where Element == UInt8 {
     }
 }
 
+extension Encoder {
+    /// Leaves room for the header.
+    mutating func beginFrame() {
+        octets.append(contentsOf: repeatElement(0, count: FrameHeader.octets))
+    }
+
+    /// Fills in the header and gives the frame away.
+    mutating func finishFrame(
+        _ kind: FrameKind, opcode: UInt16, request: UInt32, hasDescriptor: Bool = false
+    ) throws(WireError) -> [UInt8] {
+        let payloadCount = octets.count - FrameHeader.octets
+        guard !isOversized, payloadCount <= FrameHeader.payloadLimit else { throw .oversized }
+        var header: [UInt8] = []
+        FrameHeader(
+            kind: kind, hasDescriptor: hasDescriptor, opcode: opcode, request: request,
+            payloadCount: payloadCount
+        ).encode(into: &header)
+        for index in header.indices { octets[index] = header[index] }
+        let frame = octets
+        octets = []
+        return frame
+    }
+}
+
 /// Takes values from a payload.
 package struct Decoder {
     private let octets: [UInt8]

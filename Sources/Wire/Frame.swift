@@ -7,6 +7,8 @@
 //
 // `length` counts everything behind itself. All integers are big-endian.
 
+import Bytes
+
 /// What a frame is.
 package enum FrameKind: UInt8, Sendable {
     /// First frame in each direction: magic, version, door.
@@ -45,6 +47,12 @@ package struct FrameHeader: Equatable, Sendable {
         self.payloadCount = payloadCount
     }
 
+    /// Reads a header from the front of what has been received; nil with fewer than 12 octets.
+    package static func peek(_ input: Span<UInt8>) throws(WireError) -> FrameHeader? {
+        guard input.count >= octets else { return nil }
+        return try FrameHeader(Array(copying: input.extracting(0..<octets)))
+    }
+
     /// Reads a header. `octets` must be exactly 12.
     package init(_ octets: [UInt8]) throws(WireError) {
         var decoder = Decoder(octets)
@@ -71,6 +79,70 @@ package struct FrameHeader: Equatable, Sendable {
         encoder.put(opcode)
         encoder.put(request)
         octets = encoder.octets
+    }
+}
+
+/// Whole frames, header and payload in one array.
+package enum Frame {
+    /// - Throws: `.oversized` if a value, or all of them together, are over the limits.
+    package static func encode(_ request: Request, id: UInt32) throws(WireError) -> [UInt8] {
+        var encoder = Encoder(reserving: request.sizeHint)
+        encoder.beginFrame()
+        request.encode(into: &encoder)
+        return try encoder.finishFrame(.request, opcode: request.code.rawValue, request: id)
+    }
+
+    package static func encode(_ hello: Hello) throws(WireError) -> [UInt8] {
+        var encoder = Encoder()
+        encoder.beginFrame()
+        hello.encode(into: &encoder)
+        return try encoder.finishFrame(.hello, opcode: 0, request: 0)
+    }
+
+    package static func encode(_ event: Event) throws(WireError) -> [UInt8] {
+        var encoder = Encoder()
+        encoder.beginFrame()
+        event.encode(into: &encoder)
+        return try encoder.finishFrame(.event, opcode: event.code.rawValue, request: 0)
+    }
+
+    /// The frame of a reply or part; several frames if it is too long for one.
+    ///
+    /// - Parameter kind: `.reply` or `.part`. Only a reply can be longer than a frame.
+    package static func encode(
+        _ reply: Reply, kind: FrameKind = .reply, id: UInt32
+    ) throws(WireError) -> [UInt8] {
+        var encoder = Encoder(reserving: FrameHeader.octets + reply.sizeHint)
+        encoder.beginFrame()
+        reply.encode(into: &encoder)
+        if encoder.octets.count <= FrameHeader.octets + FrameHeader.payloadLimit {
+            return try encoder.finishFrame(
+                kind, opcode: reply.code.rawValue, request: id,
+                hasDescriptor: reply.carriesDescriptor)
+        }
+        guard kind == .reply, !reply.carriesDescriptor, !encoder.isOversized,
+            encoder.octets.count <= WireLimit.fragmentedReply
+        else { throw .oversized }
+        return fragments(of: encoder.octets[FrameHeader.octets...], reply.code, id)
+    }
+
+    private static func fragments(
+        of payload: ArraySlice<UInt8>, _ code: ReplyCode, _ id: UInt32
+    ) -> [UInt8] {
+        var frames: [UInt8] = []
+        frames.reserveCapacity(payload.count + payload.count / 1_024)
+        var rest = payload
+        while !rest.isEmpty {
+            let chunk = rest.prefix(FrameHeader.payloadLimit)
+            rest = rest.dropFirst(chunk.count)
+            let opcode = rest.isEmpty ? code : .fragment
+            FrameHeader(
+                kind: rest.isEmpty ? .reply : .part, opcode: opcode.rawValue, request: id,
+                payloadCount: chunk.count
+            ).encode(into: &frames)
+            frames.append(contentsOf: chunk)
+        }
+        return frames
     }
 }
 

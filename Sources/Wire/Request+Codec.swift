@@ -100,6 +100,16 @@ extension Request {
         }
     }
 
+    /// About how long the frame will be, to allocate once.
+    var sizeHint: Int {
+        switch self {
+        case .deliver(let delivery): 256 + 80 * delivery.recipients.count + delivery.body.sizeHint
+        case .append(_, _, _, _, let body): 256 + body.sizeHint
+        case .read(_, _, let uids, _): 64 + 4 * uids.count
+        default: 128
+        }
+    }
+
     /// Writes the payload. A value over its limit makes the encoder `isOversized`.
     package func encode(into encoder: inout Encoder) {
         switch self {
@@ -267,6 +277,15 @@ extension Request {
             return .read(session, mailbox, uids: uids, try decoder.choice(ReadPart.self, "part"))
         default:
             throw .unknownOpcode(code.rawValue)
+        }
+    }
+}
+
+extension MessageBody {
+    fileprivate var sizeHint: Int {
+        switch self {
+        case .inline(let octets): octets.count
+        case .staged: 0
         }
     }
 }

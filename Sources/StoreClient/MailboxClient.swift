@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What imapd and pop3d ask of msgstored, through the door `mailbox`.
+
+import Mail
+import Transport
+import Wire
+
+/// Logins. One per loop.
+package final class MailboxClient {
+    private let link: StoreLink
+
+    package init(_ link: StoreLink) { self.link = link }
+
+    package func login(_ credentials: Credentials) async throws(StoreFailure) -> MailboxSession {
+        guard
+            case .authenticated(let session, let account) = try await link.call(
+                .authenticate(credentials))
+        else { throw .unavailable }
+        return MailboxSession(link: link, handle: session, account: account)
+    }
+}
+
+/// One login: the mailboxes of one account. Ends with `logout`, at the latest with the object.
+///
+/// After the connection to the store was lost every call throws `.staleHandle`.
+package final class MailboxSession {
+    package let account: EmailAddress
+    let link: StoreLink
+    let handle: SessionHandle
+    private let epoch: UInt64
+    private var isOver = false
+    private var watched: Set<MailboxID> = []
+
+    init(link: StoreLink, handle: SessionHandle, account: EmailAddress) {
+        self.link = link
+        self.handle = handle
+        self.account = account
+        epoch = link.epoch
+    }
+
+    deinit { logout() }
+
+    /// The client has gone. Does not wait; closes every open mailbox.
+    package func logout() {
+        guard !isOver else { return }
+        isOver = true
+        guard epoch == link.epoch else { return }
+        for mailbox in watched { link.unwatch(handle, mailbox) }
+        link.tell(.logout(handle))
+    }
+
+    /// Whether calls can still succeed.
+    package var isValid: Bool { !isOver && epoch == link.epoch }
+
+    func checkValid() throws(StoreFailure) {
+        guard isValid else { throw .staleHandle }
+    }
+
+    private func call(
+        _ request: Request, within: Duration = .seconds(60)
+    ) async throws(StoreFailure) -> Reply {
+        try checkValid()
+        return try await link.call(request, within: within)
+    }
+
+    private func perform(_ request: Request, _ call: PendingCall) async throws(StoreFailure) -> Reply
+    {
+        try checkValid()
+        return try await link.perform(request, call)
+    }
+
+    private func done(_ request: Request) async throws(StoreFailure) {
+        guard case .done = try await call(request) else { throw .unavailable }
+    }
+
+    // MARK: - Mailboxes
+
+    package func list() async throws(StoreFailure) -> [MailboxInfo] {
+        guard case .mailboxes(let rows) = try await call(.list(handle)) else { throw .unavailable }
+        return rows
+    }
+
+    package func create(
+        _ name: MailboxName, _ use: SpecialUse = .none
+    ) async throws(StoreFailure) {
+        try await done(.create(handle, name, use))
+    }
+
+    package func delete(_ name: MailboxName) async throws(StoreFailure) {
+        try await done(.delete(handle, name))
+    }
+
+    package func rename(
+        from: MailboxName, to name: MailboxName
+    ) async throws(StoreFailure) {
+        try await done(.rename(handle, from: from, to: name))
+    }
+
+    package func subscribe(_ name: MailboxName, _ wanted: Bool) async throws(StoreFailure) {
+        try await done(.subscribe(handle, name, wanted))
+    }
+
+    package func status(_ name: MailboxName) async throws(StoreFailure) -> MailboxStatus {
+        guard case .status(let status) = try await call(.status(handle, name)) else {
+            throw .unavailable
+        }
+        return status
+    }
+
+    /// Opens and watches a mailbox.
+    ///
+    /// - Parameter onChange: called on the loop when there may be changes to ask for, and once
+    ///   when the store is lost. It must not wait; it may wake whoever does.
+    package func open(
+        _ name: MailboxName, _ mode: OpenMode, onChange: @escaping () -> Void
+    ) async throws(StoreFailure) -> MailboxSnapshot {
+        let call = PendingCall(deadline: link.now.advanced(by: .seconds(120)))
+        // An event may be right behind the answer, before this task runs again.
+        call.onReply = { [link, handle] reply in
+            if case .opened(let snapshot) = reply { link.watch(handle, snapshot.id, onChange) }
+        }
+        guard case .opened(var snapshot) = try await perform(.open(handle, name, mode), call)
+        else { throw .unavailable }
+        if isOver {
+            link.unwatch(handle, snapshot.id)
+            throw .staleHandle
+        }
+        watched.insert(snapshot.id)
+        snapshot.entries = call.entries
+        return snapshot
+    }
+
+    /// Stops watching. Does not fail if the mailbox or the store is gone.
+    package func close(_ mailbox: MailboxID) async throws(StoreFailure) {
+        watched.remove(mailbox)
+        guard isValid else { return }
+        link.unwatch(handle, mailbox)
+        try await done(.close(handle, mailbox))
+    }
+
+    package func changes(
+        _ mailbox: MailboxID, since: UInt64
+    ) async throws(StoreFailure) -> MailboxChanges {
+        let call = PendingCall(deadline: link.now.advanced(by: .seconds(60)))
+        let request = Request.changes(handle, mailbox, since: since)
+        guard case .changes(var changes) = try await perform(request, call) else {
+            throw .unavailable
+        }
+        changes.entries = call.entries
+        return changes
+    }
+
+    // MARK: - Messages
+
+    package func append(
+        _ name: MailboxName, flags: NamedFlags, date: SecondsSince1970?, body: MessageBody
+    ) async throws(StoreFailure) -> (uidValidity: UInt32, uid: UInt32) {
+        let request = Request.append(handle, name, flags: flags, date: date, body: body)
+        guard case .appended(let uidValidity, let uid) = try await call(request, within: .seconds(240))
+        else { throw .unavailable }
+        return (uidValidity, uid)
+    }
+
+    /// An empty file to write a long message to. Close it before `append` names its token.
+    package func stage() async throws(StoreFailure) -> StagedFile {
+        try checkValid()
+        return try await link.stage()
+    }
+
+    /// Forgets a staged file that is not wanted any more. Does not wait.
+    package func unstage(_ token: StageToken) {
+        if epoch == link.epoch { link.tell(.unstage(token)) }
+    }
+
+    /// Changes flags.
+    ///
+    /// - Returns: the messages with their new flags, those refused because their MODSEQ is above
+    ///   `unchangedSince`, and the keyword table.
+    package func store(
+        _ mailbox: MailboxID, uids: [UIDRange], _ operation: FlagOperation, _ flags: NamedFlags,
+        unchangedSince: UInt64? = nil
+    ) async throws(StoreFailure) -> (
+        entries: [MessageEntry], modified: [UInt32], keywords: [[UInt8]]
+    ) {
+        let request = Request.store(
+            handle, mailbox, uids: uids, operation, flags, unchangedSince: unchangedSince)
+        guard
+            case .stored(let entries, let modified, let keywords) = try await call(
+                request, within: .seconds(240))
+        else { throw .unavailable }
+        return (entries, modified, keywords)
+    }
+
+    package func copy(
+        _ mailbox: MailboxID, uids: [UIDRange], to name: MailboxName, move: Bool = false
+    ) async throws(StoreFailure) -> CopyResult {
+        let request = Request.copy(handle, mailbox, uids: uids, to: name, move: move)
+        guard case .copied(let result) = try await call(request, within: .seconds(600)) else {
+            throw .unavailable
+        }
+        return result
+    }
+
+    /// Removes messages with `\Deleted` (in the whole mailbox if `uids` is nil), or with `force`
+    /// those named.
+    package func expunge(
+        _ mailbox: MailboxID, uids: [UIDRange]? = nil, force: Bool = false
+    ) async throws(StoreFailure) -> (uids: [UInt32], highestModSeq: UInt64) {
+        let request = Request.expunge(handle, mailbox, uids: uids, force: force)
+        guard
+            case .expunged(let gone, let highestModSeq) = try await call(
+                request, within: .seconds(600))
+        else { throw .unavailable }
+        return (gone, highestModSeq)
+    }
+
+    /// Starts reading messages, in the order given; those that are gone are left out.
+    package func read(
+        _ mailbox: MailboxID, uids: [UInt32], part: ReadPart = .whole
+    ) -> MessageReader {
+        MessageReader(session: self, mailbox: mailbox, uids: uids, part: part)
+    }
+}

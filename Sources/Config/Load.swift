@@ -7,14 +7,33 @@
 package struct ConfigResult: Sendable {
     /// Nil if there is any error.
     package var suite: Suite?
+    package var diagnostics: [Diagnostic] = []
     package var errorCount = 0
     package var warningCount = 0
+    /// Where each key that is set was set, by its path.
+    package var origins: [String: Origin] = [:]
+
     /// Errors and warnings as text for a terminal or a log, with the final count line; empty if
     /// there are none.
-    package var report = ""
+    package var report: String {
+        guard !diagnostics.isEmpty else { return "" }
+        var text = ""
+        for diagnostic in diagnostics { text += diagnostic.text + "\n\n" }
+        return text + summary + "\n"
+    }
 
-    package init(suite: Suite?) {
-        self.suite = suite
+    /// `2 errors, 1 warning. Nothing was changed; ...`
+    package var summary: String {
+        func count(_ number: Int, _ word: String) -> String {
+            "\(number) \(word)\(number == 1 ? "" : "s")"
+        }
+        var parts: [String] = []
+        if errorCount > 0 { parts.append(count(errorCount, "error")) }
+        if warningCount > 0 { parts.append(count(warningCount, "warning")) }
+        let counts = parts.isEmpty ? "No errors" : parts.joined(separator: ", ")
+        return errorCount == 0
+            ? counts + "."
+            : counts + ". Nothing was changed; the running daemons keep the old configuration."
     }
 }
 
@@ -25,13 +44,23 @@ extension Suite {
     ///   - files: mail.toml first, then mail.toml.d/*.toml in order: what comes later wins.
     ///   - environment: the whole environment; only names that are ours are looked at.
     ///   - machineName: the host name to use if neither says one.
+    ///   - readFile: reads the file that a variable ending in `_FILE` names; nil if it cannot.
     package static func load(
         files: [(path: String, octets: [UInt8])], environment: [String: String],
-        machineName: String = "localhost"
+        machineName: String = "localhost", readFile: (_ path: String) -> [UInt8]? = { _ in nil }
     ) -> ConfigResult {
-        var suite = Suite()
-        suite.server.hostname = machineName
-        suite.smtpd.hostname = machineName
-        return ConfigResult(suite: suite)
+        var reader = Reader()
+        for file in files { reader.read(file: file.path, octets: file.octets) }
+        reader.useDefaultListeners()
+        reader.read(environment: environment, readFile: readFile)
+        reader.finish(machineName: machineName)
+        var result = ConfigResult()
+        result.diagnostics = reader.diagnostics
+        result.errorCount =
+            reader.diagnostics.filter { $0.severity == .error }.count + reader.droppedErrors
+        result.warningCount = reader.diagnostics.filter { $0.severity == .warning }.count
+        result.origins = reader.origins
+        if result.errorCount == 0 { result.suite = reader.suite }
+        return result
     }
 }

@@ -27,7 +27,9 @@ package struct ServerSettings: Sendable, Equatable {
     /// `auto`, `journal`, `text`, `json`.
     package var logFormat = "auto"
     package var devMode = false
-    package var tls = TLSSettings()
+    package var tls = TLSSettings(
+        certificateFile: "/etc/martlet/tls/fullchain.pem",
+        keyFile: "/etc/martlet/tls/privkey.pem")
 
     package init() {}
 
@@ -44,7 +46,10 @@ package struct TLSSettings: Sendable, Equatable {
     /// OpenSSL's notation for TLS 1.2; empty: the built-in list.
     package var ciphers = ""
 
-    package init() {}
+    package init(certificateFile: String = "", keyFile: String = "") {
+        self.certificateFile = certificateFile
+        self.keyFile = keyFile
+    }
 
     package var hasCertificate: Bool { !certificateFile.isEmpty && !keyFile.isEmpty }
 }

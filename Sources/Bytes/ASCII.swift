@@ -55,10 +55,9 @@ extension Array where Element == UInt8 {
         self[start...].reverse()
     }
 
-    /// Appends a copy of `octets`.
+    /// Appends a copy of `octets`, as one block; the array grows geometrically.
     package mutating func append(copying octets: Span<UInt8>) {
-        reserveCapacity(count + octets.count)
-        for index in octets.indices { append(octets[index]) }
+        unsafe octets.withUnsafeBufferPointer { unsafe append(contentsOf: $0) }
     }
 
     /// A copy of `octets`.

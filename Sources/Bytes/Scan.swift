@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Searching octets eight at a time. With Cursor.swift the only place in the pure targets where
+// memory is read without a bounds check per octet; each load is inside the span by the loop's test.
+
+extension Span where Element == UInt8 {
+    /// The first CR or LF at or behind `start`; `count` if there is none.
+    package func firstLineEnd(from start: Int) -> Int {
+        var index = start
+        let bytes = unsafe self.bytes
+        while index &+ 8 <= count {
+            let word = UInt64(
+                littleEndian: unsafe bytes.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self))
+            let found =
+                Self.zeroOctets(word ^ 0x0D0D_0D0D_0D0D_0D0D)
+                | Self.zeroOctets(word ^ 0x0A0A_0A0A_0A0A_0A0A)
+            // The lowest marked octet is always a true one: borrows only run upwards.
+            if found != 0 { return index &+ found.trailingZeroBitCount / 8 }
+            index &+= 8
+        }
+        while index < count {
+            let octet = self[index]
+            if octet == 0x0A || octet == 0x0D { return index }
+            index &+= 1
+        }
+        return count
+    }
+
+    /// The high bit of every octet of `word` that is zero, and possibly of some above the first.
+    private static func zeroOctets(_ word: UInt64) -> UInt64 {
+        (word &- 0x0101_0101_0101_0101) & ~word & 0x8080_8080_8080_8080
+    }
+}

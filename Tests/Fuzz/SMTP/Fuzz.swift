@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// libFuzzer entry: any octets as a session: lines become commands for a machine whose questions
+// are answered at random, text goes through the decoders in two cuts that must agree.
+
+import Bytes
+import Mail
+import SMTP
+
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzz(_ pointer: UnsafePointer<UInt8>, _ count: Int) -> CInt {
+    let input = Array(UnsafeBufferPointer(start: pointer, count: count))
+    session(input)
+    text(input)
+    return 0
+}
+
+private func session(_ input: [UInt8]) {
+    let policy = ServerPolicy(
+        hostname: Array("h"), sizeLimit: 1_000, recipientLimit: 3, offersStartTLS: true,
+        mechanisms: [Array("PLAIN")], requiresAuthentication: (input.first ?? 0) & 1 == 1)
+    var machine = ServerMachine(policy: policy, isEncrypted: (input.first ?? 0) & 2 == 2)
+    let someone = EmailAddress(local: [0x61], domain: [0x62])
+    for line in input.split(separator: 0x0A, maxSplits: 64, omittingEmptySubsequences: false) {
+        let line = Array(line)
+        let isLucky = (line.last ?? 0) & 1 == 0
+        let verdict: Reply = isLucky ? .ok : .loop
+        var action: ServerMachine.Action
+        do throws(CommandError) {
+            let command = try Command(line.span)
+            if case .rcpt(to: .address(let address)) = command {
+                precondition(address.local.count <= 64 && address.domain.count <= 255)
+            }
+            action = machine.received(command)
+        } catch {
+            action = machine.refused(error)
+        }
+        switch action {
+        case .startTLS: machine.tlsStarted()
+        case .authenticate:
+            action =
+                isLucky
+                ? machine.authenticated(as: someone) : machine.authenticationFailed(.loop)
+        case .checkSender: action = machine.senderChecked(verdict)
+        case .checkRecipient: action = machine.recipientChecked(someone, verdict)
+        case .receiveText: action = machine.messageEnded(verdict)
+        case .receiveChunk(let size, let isLast):
+            precondition(size <= 1_000)
+            action =
+                isLast
+                ? machine.messageEnded(verdict)
+                : machine.chunkReceived(size: size, fault: isLucky ? nil : .loop)
+        case .reply, .skipChunk, .close: break
+        }
+        switch action {
+        case .reply(let reply): precondition(reply.octets.suffix(2).elementsEqual([0x0D, 0x0A]))
+        case .close: return
+        default: break
+        }
+    }
+}
+
+private func text(_ input: [UInt8]) {
+    let cut = Int(input.first ?? 0) % (input.count + 1)
+    var whole = DotDecoder(limit: 200)
+    var parts = DotDecoder(limit: 200)
+    var wholeText: [UInt8] = []
+    var partsText: [UInt8] = []
+    let used = whole.decode(input.span, into: &wholeText)
+    var usedInParts = parts.decode(Array(input[..<cut]).span, into: &partsText)
+    if !parts.isComplete { usedInParts += parts.decode(Array(input[cut...]).span, into: &partsText) }
+    precondition(used == usedInParts && whole.isComplete == parts.isComplete)
+    precondition(whole.fault == parts.fault)
+    if whole.fault == nil { precondition(wholeText == partsText && wholeText.count <= 200) }
+    if whole.isComplete { precondition(input[..<used].suffix(3).elementsEqual(Array(".\r\n"))) }
+
+    var check = LineEndCheck()
+    check.check(wholeText.span)
+    check.finish()
+    // What was decoded without fault has no lone line end, but for a CR still waiting.
+    if whole.fault == nil, whole.isComplete { precondition(!check.hasBareNewline) }
+    var scanner = HeaderScanner()
+    scanner.scan(input.span)
+    scanner.finish()
+}

@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The session's rules, one transition at a time. RFC 5321 §4.1.4; RFC 3030; RFC 3207; RFC 4954.
+
+import Bytes
+import Mail
+import SMTP
+import Testing
+
+private typealias Action = ServerMachine.Action
+
+private func policy(
+    mode: String = "smtp", offersStartTLS: Bool = true, recipientLimit: Int = 100
+) -> ServerPolicy {
+    ServerPolicy(
+        hostname: Array("mx.test"), sizeLimit: 26_214_400, recipientLimit: recipientLimit,
+        offersStartTLS: offersStartTLS, mechanisms: [Array("PLAIN"), Array("LOGIN")],
+        requiresAuthentication: mode == "submission")
+}
+
+private let ehlo = Command.hello(name: Array("client"), isExtended: true)
+private let mailAlice = Command.mail(from: .address(alice), MailParameters())
+private let rcptBob = Command.rcpt(to: .address(bob))
+
+/// A machine behind EHLO.
+private func greeted(_ policy: ServerPolicy = policy(), isEncrypted: Bool = false) -> ServerMachine {
+    var machine = ServerMachine(policy: policy, isEncrypted: isEncrypted)
+    _ = machine.received(ehlo)
+    return machine
+}
+
+/// A machine with alice as sender and bob as recipient.
+private func ready() -> ServerMachine {
+    var machine = greeted()
+    _ = machine.received(mailAlice)
+    _ = machine.received(rcptBob)
+    _ = machine.recipientChecked(bob, .recipientOK)
+    return machine
+}
+
+private func authenticated() -> ServerMachine {
+    var machine = greeted(policy(mode: "submission"), isEncrypted: true)
+    _ = machine.received(.auth(mechanism: Array("PLAIN"), initial: nil))
+    _ = machine.authenticated(as: alice)
+    return machine
+}
+
+private func code(_ action: Action) -> UInt16? {
+    switch action {
+    case .reply(let reply), .close(let reply), .startTLS(let reply), .receiveText(let reply),
+        .skipChunk(_, let reply):
+        reply.code
+    default: nil
+    }
+}
+
+private func text(_ action: Action) -> String {
+    guard case .reply(let reply) = action else { return "" }
+    return String(decoding: reply.octets, as: UTF8.self)
+}
+
+@Suite("Greeting and EHLO, RFC 5321 §4.1.1.1")
+struct HelloTests {
+    @Test func `EHLO in clear lists exactly what is offered`() {
+        var machine = ServerMachine(policy: policy(), isEncrypted: false)
+        #expect(
+            text(machine.received(ehlo)) == """
+                250-mx.test Hello client\r
+                250-SIZE 26214400\r
+                250-8BITMIME\r
+                250-PIPELINING\r
+                250-SMTPUTF8\r
+                250-ENHANCEDSTATUSCODES\r
+                250-CHUNKING\r
+                250-STARTTLS\r
+                250 HELP\r\n
+                """)
+    }
+
+    @Test func `EHLO under TLS offers AUTH and no STARTTLS`() {
+        var machine = ServerMachine(policy: policy(), isEncrypted: true)
+        let reply = text(machine.received(ehlo))
+        #expect(reply.contains("250-AUTH PLAIN LOGIN\r\n250 HELP\r\n"))
+        #expect(!reply.contains("STARTTLS"))
+    }
+
+    @Test func `EHLO without certificate offers neither`() {
+        var machine = ServerMachine(policy: policy(offersStartTLS: false), isEncrypted: false)
+        let reply = text(machine.received(ehlo))
+        #expect(!reply.contains("STARTTLS") && !reply.contains("AUTH"))
+    }
+
+    @Test func `AUTH is not listed again once it was used`() {
+        var machine = authenticated()
+        #expect(!text(machine.received(ehlo)).contains("AUTH"))
+    }
+
+    @Test func `HELO gets one line`() {
+        var machine = ServerMachine(policy: policy(), isEncrypted: false)
+        #expect(text(machine.received(.hello(name: Array("c"), isExtended: false)))
+            == "250 mx.test Hello c\r\n")
+    }
+
+    @Test func `the greeting says ESMTP`() {
+        #expect(policy().greeting.octets == Array("220 mx.test ESMTP Martlet\r\n"))
+    }
+
+    @Test func `EHLO ends a transaction`() {
+        var machine = ready()
+        _ = machine.received(ehlo)
+        #expect(machine.envelope == nil)
+        #expect(machine.received(.data) == .reply(.noMail))
+    }
+}
+
+@Suite("Order of commands, RFC 5321 §4.1.4")
+struct SequenceTests {
+    @Test func `MAIL before EHLO is 503`() {
+        var machine = ServerMachine(policy: policy(), isEncrypted: false)
+        #expect(code(machine.received(mailAlice)) == 503)
+    }
+
+    @Test func `RCPT and DATA before MAIL are 503`() {
+        var machine = greeted()
+        #expect(code(machine.received(rcptBob)) == 503)
+        #expect(code(machine.received(.data)) == 503)
+    }
+
+    @Test func `a second MAIL is 503 and the first stands`() {
+        var machine = ready()
+        #expect(machine.received(.mail(from: .null, MailParameters())) == .reply(.nested))
+        #expect(machine.envelope?.from == .address(alice))
+    }
+
+    @Test func `DATA with no accepted recipient is 503`() {
+        var machine = greeted()
+        _ = machine.received(mailAlice)
+        #expect(code(machine.received(.data)) == 503)
+        #expect(machine.received(rcptBob) == .checkRecipient(.address(bob)))
+        _ = machine.recipientChecked(bob, Reply(550, (5, 1, 1), "No such user here"))
+        #expect(machine.received(.data) == .reply(.noRecipients))
+    }
+
+    @Test func `a whole transaction`() {
+        var machine = greeted()
+        #expect(machine.received(mailAlice) == .reply(.senderOK))
+        #expect(machine.received(rcptBob) == .checkRecipient(.address(bob)))
+        #expect(machine.recipientChecked(bob, .recipientOK) == .reply(.recipientOK))
+        #expect(machine.received(.data) == .receiveText(.startMail))
+        #expect(machine.envelope?.recipients == [bob])
+        #expect(machine.messageEnded(.ok) == .reply(.ok))
+        #expect(machine.envelope == nil)
+        #expect(machine.received(mailAlice) == .reply(.senderOK))
+    }
+
+    @Test func `a recipient named twice is one recipient`() {
+        var machine = ready()
+        _ = machine.received(rcptBob)
+        #expect(machine.recipientChecked(bob, .recipientOK) == .reply(.recipientOK))
+        #expect(machine.envelope?.recipients == [bob])
+    }
+
+    @Test func `RSET forgets the transaction and nothing else`() {
+        var machine = ready()
+        #expect(machine.received(.rset) == .reply(.ok))
+        #expect(machine.received(.data) == .reply(.noMail))
+        #expect(machine.received(mailAlice) == .reply(.senderOK))
+        var fresh = ServerMachine(policy: policy(), isEncrypted: false)
+        _ = fresh.received(.rset)
+        #expect(fresh.received(mailAlice) == .reply(.helloFirst))
+    }
+
+    @Test func `one recipient over the limit is 452 and the others stay`() {
+        var machine = greeted(policy(recipientLimit: 2))
+        _ = machine.received(mailAlice)
+        for name in ["a", "b"] {
+            let address = EmailAddress(local: Array(name), domain: Array("example.test"))
+            _ = machine.received(.rcpt(to: .address(address)))
+            _ = machine.recipientChecked(address, .recipientOK)
+        }
+        #expect(machine.received(rcptBob) == .reply(.tooManyRecipients))
+        #expect(machine.envelope?.recipients.count == 2)
+    }
+
+    @Test func `a declared size over the limit is 552 at MAIL`() {
+        var machine = greeted()
+        let command = Command.mail(from: .null, MailParameters(size: 26_214_401))
+        #expect(machine.received(command) == .reply(.tooLarge))
+        #expect(machine.envelope == nil)
+        let exact = Command.mail(from: .null, MailParameters(size: 26_214_400))
+        #expect(machine.received(exact) == .reply(.senderOK))
+    }
+
+    @Test func `UTF-8 addresses need SMTPUTF8`() {
+        let jose = EmailAddress(local: Array("jos\u{e9}"), domain: Array("example.test"))
+        var machine = greeted()
+        #expect(machine.received(.mail(from: .address(jose), MailParameters())) == .reply(.notASCII))
+        _ = machine.received(mailAlice)
+        #expect(machine.received(.rcpt(to: .address(jose))) == .reply(.notASCII))
+        _ = machine.received(.rset)
+        let parameters = MailParameters(isInternational: true)
+        #expect(machine.received(.mail(from: .address(jose), parameters)) == .reply(.senderOK))
+        #expect(machine.received(.rcpt(to: .address(jose))) == .checkRecipient(.address(jose)))
+    }
+
+    /// Each leaves a machine in which DATA must not start.
+    private static let failures: [(String, @Sendable () -> ServerMachine)] = [
+        ("sender refused", {
+            var machine = authenticated()
+            _ = machine.received(.mail(from: .address(bob), MailParameters()))
+            _ = machine.senderChecked(Reply(553, (5, 7, 1), "no"))
+            return machine
+        }),
+        ("size refused", {
+            var machine = greeted()
+            _ = machine.received(.mail(from: .null, MailParameters(size: .max)))
+            return machine
+        }),
+        ("recipient refused", {
+            var machine = greeted()
+            _ = machine.received(mailAlice)
+            _ = machine.received(rcptBob)
+            _ = machine.recipientChecked(bob, Reply(550, (5, 1, 1), "no"))
+            return machine
+        }),
+        ("message refused", {
+            var machine = ready()
+            _ = machine.received(.data)
+            _ = machine.messageEnded(.bareNewline)
+            return machine
+        }),
+        ("chunk too large", {
+            var machine = ready()
+            _ = machine.received(.bdat(size: 1 << 40, isLast: false))
+            return machine
+        }),
+        ("chunk refused", {
+            var machine = ready()
+            _ = machine.received(.bdat(size: 10, isLast: false))
+            _ = machine.chunkReceived(size: 10, fault: .bareNewline)
+            return machine
+        }),
+        ("last chunk refused", {
+            var machine = ready()
+            _ = machine.received(.bdat(size: 10, isLast: true))
+            _ = machine.messageEnded(.loop)
+            return machine
+        }),
+        ("TLS started", {
+            var machine = greeted()
+            _ = machine.received(.startTLS)
+            machine.tlsStarted()
+            return machine
+        }),
+    ]
+
+    @Test(arguments: failures.indices)
+    func `after a failure DATA never gets 354 without fresh MAIL and RCPT`(row: Int) {
+        let (what, make) = Self.failures[row]
+        var machine = make()
+        #expect(code(machine.received(.data)) == 503, "\(what)")
+        #expect(code(machine.received(.bdat(size: 1, isLast: true))) == 503, "\(what)")
+        _ = machine.received(mailAlice)
+        #expect(code(machine.received(.data)) == 503, "\(what)")
+    }
+}
+
+@Suite("BDAT, RFC 3030")
+struct ChunkTests {
+    @Test func `chunks are taken in turn and the last one ends the message`() {
+        var machine = ready()
+        #expect(machine.received(.bdat(size: 5, isLast: false))
+            == .receiveChunk(size: 5, isLast: false))
+        #expect(text(machine.chunkReceived(size: 5, fault: nil))
+            == "250 2.0.0 5 octets received\r\n")
+        #expect(machine.received(.bdat(size: 0, isLast: true))
+            == .receiveChunk(size: 0, isLast: true))
+        #expect(machine.messageEnded(.ok) == .reply(.ok))
+        #expect(machine.envelope == nil)
+    }
+
+    @Test func `between chunks DATA, MAIL and RCPT are 503 and the message goes on`() {
+        var machine = ready()
+        _ = machine.received(.bdat(size: 5, isLast: false))
+        _ = machine.chunkReceived(size: 5, fault: nil)
+        for command in [.data, mailAlice, rcptBob] {
+            #expect(machine.received(command) == .reply(.insideChunks))
+        }
+        #expect(machine.received(.noop) == .reply(.ok))
+        #expect(machine.received(.bdat(size: 5, isLast: true))
+            == .receiveChunk(size: 5, isLast: true))
+    }
+
+    @Test func `RSET between chunks drops the message`() {
+        var machine = ready()
+        _ = machine.received(.bdat(size: 5, isLast: false))
+        _ = machine.chunkReceived(size: 5, fault: nil)
+        _ = machine.received(.rset)
+        #expect(machine.received(.bdat(size: 5, isLast: true)) == .skipChunk(size: 5, .noMail))
+    }
+
+    @Test func `chunks out of place are skipped, so that the stream stays in step`() {
+        var machine = ServerMachine(policy: policy(), isEncrypted: false)
+        #expect(machine.received(.bdat(size: 7, isLast: true)) == .skipChunk(size: 7, .helloFirst))
+        _ = machine.received(ehlo)
+        #expect(machine.received(.bdat(size: 7, isLast: true)) == .skipChunk(size: 7, .noMail))
+        _ = machine.received(mailAlice)
+        #expect(machine.received(.bdat(size: 7, isLast: true))
+            == .skipChunk(size: 7, .noRecipients))
+    }
+
+    @Test func `chunks that together pass the limit are skipped with 552`() {
+        var machine = ready()
+        _ = machine.received(.bdat(size: 26_214_400, isLast: false))
+        _ = machine.chunkReceived(size: 26_214_400, fault: nil)
+        #expect(machine.received(.bdat(size: 1, isLast: true)) == .skipChunk(size: 1, .tooLarge))
+        #expect(machine.received(.bdat(size: 1, isLast: true)) == .skipChunk(size: 1, .noMail))
+    }
+
+    @Test func `a BDAT without size ends the connection`() {
+        var machine = ready()
+        #expect(machine.refused(.chunkSize) == .close(CommandError.chunkSize.reply))
+    }
+}
+
+@Suite("TLS and AUTH, RFC 3207, RFC 4954, RFC 6409")
+struct SecurityTests {
+    @Test func `STARTTLS forgets what was said in clear`() {
+        var machine = greeted()
+        #expect(machine.received(.startTLS) == .startTLS(.readyForTLS))
+        machine.tlsStarted()
+        #expect(machine.clientName.isEmpty && machine.isEncrypted)
+        #expect(machine.received(mailAlice) == .reply(.helloFirst))
+        _ = machine.received(ehlo)
+        #expect(machine.received(.startTLS) == .reply(.alreadyTLS))
+    }
+
+    @Test func `STARTTLS inside a transaction is 503, without certificate 502`() {
+        var machine = ready()
+        #expect(machine.received(.startTLS) == .reply(.badSequence))
+        var plain = greeted(policy(offersStartTLS: false))
+        #expect(code(plain.received(.startTLS)) == 502)
+    }
+
+    @Test func `submission in clear wants STARTTLS at MAIL and refuses AUTH with 538`() {
+        var machine = greeted(policy(mode: "submission"))
+        #expect(text(machine.received(mailAlice))
+            == "530 5.7.0 Must issue a STARTTLS command first\r\n")
+        #expect(text(machine.received(.auth(mechanism: Array("PLAIN"), initial: Array("AGEAYg=="))))
+            .hasPrefix("538 5.7.11 "))
+    }
+
+    @Test func `submission under TLS wants AUTH at MAIL`() {
+        var machine = greeted(policy(mode: "submission"), isEncrypted: true)
+        #expect(text(machine.received(mailAlice)) == "530 5.7.0 Authentication required\r\n")
+        #expect(code(machine.received(.vrfy)) == 530)
+    }
+
+    @Test func `AUTH asks for an exchange, and its success is 235 once`() {
+        var machine = greeted(policy(mode: "submission"), isEncrypted: true)
+        #expect(machine.received(.auth(mechanism: Array("plain"), initial: nil))
+            == .authenticate(mechanism: Array("PLAIN"), initial: nil))
+        #expect(text(machine.authenticated(as: alice))
+            == "235 2.7.0 Authentication succeeded\r\n")
+        #expect(machine.received(.auth(mechanism: Array("PLAIN"), initial: nil))
+            == .reply(.alreadyAuthenticated))
+        #expect(machine.received(mailAlice) == .checkSender(alice))
+        #expect(machine.senderChecked(.senderOK) == .reply(.senderOK))
+        #expect(machine.envelope?.from == .address(alice))
+    }
+
+    @Test func `reports from an authenticated client need no check`() {
+        var machine = authenticated()
+        #expect(machine.received(.mail(from: .null, MailParameters())) == .reply(.senderOK))
+    }
+
+    @Test func `a mechanism that is not offered is 504`() {
+        var machine = greeted(isEncrypted: true)
+        #expect(machine.received(.auth(mechanism: Array("CRAM-MD5"), initial: nil))
+            == .reply(.unknownMechanism))
+    }
+
+    @Test func `AUTH before EHLO, after HELO or inside a transaction is 503`() {
+        let auth = Command.auth(mechanism: Array("PLAIN"), initial: nil)
+        var fresh = ServerMachine(policy: policy(), isEncrypted: true)
+        #expect(code(fresh.received(auth)) == 503)
+        _ = fresh.received(.hello(name: Array("c"), isExtended: false))
+        #expect(code(fresh.received(auth)) == 503)
+        var busy = greeted(isEncrypted: true)
+        _ = busy.received(mailAlice)
+        #expect(code(busy.received(auth)) == 503)
+    }
+
+    @Test func `the third failure hangs up with 421`() {
+        var machine = greeted(isEncrypted: true)
+        let bad = Reply(535, (5, 7, 8), "Authentication credentials invalid")
+        for round in 1...3 {
+            _ = machine.received(.auth(mechanism: Array("PLAIN"), initial: nil))
+            let action = machine.authenticationFailed(bad)
+            #expect(action == (round < 3 ? .reply(bad) : .close(.tooManyErrors)))
+        }
+    }
+
+    @Test func `a store that is away is no failure of the client`() {
+        var machine = greeted(isEncrypted: true)
+        let away = Reply(454, (4, 7, 0), "Temporary authentication failure")
+        for _ in 0..<30 {
+            _ = machine.received(.auth(mechanism: Array("PLAIN"), initial: nil))
+            #expect(machine.authenticationEnded(away) == .reply(away))
+        }
+    }
+
+    @Test func `plain-text AUTH for development needs no STARTTLS`() {
+        var settings = policy(mode: "submission")
+        settings.allowsPlaintextAuthentication = true
+        var machine = ServerMachine(policy: settings, isEncrypted: false)
+        #expect(text(machine.received(ehlo)).contains("250-AUTH PLAIN LOGIN\r\n"))
+        #expect(machine.received(mailAlice) == .reply(.authenticationRequired))
+    }
+}
+
+@Suite("Patience")
+struct LimitTests {
+    @Test func `twenty bad commands end the connection`() {
+        var machine = greeted()
+        for _ in 1..<20 { #expect(code(machine.refused(.unrecognized)) == 500) }
+        #expect(machine.refused(.unrecognized) == .close(.tooManyErrors))
+    }
+
+    @Test func `an accepted message forgives earlier errors`() {
+        var machine = ready()
+        for _ in 1..<20 { _ = machine.refused(.unrecognized) }
+        _ = machine.received(.data)
+        _ = machine.messageEnded(.ok)
+        #expect(code(machine.refused(.unrecognized)) == 500)
+    }
+
+    @Test func `a hundred unknown recipients end the connection`() {
+        var machine = greeted()
+        _ = machine.received(mailAlice)
+        let unknown = Reply(550, (5, 1, 1), "No such user here")
+        for round in 1...100 {
+            #expect(machine.received(rcptBob) == .checkRecipient(.address(bob)))
+            let action = machine.recipientChecked(bob, unknown)
+            #expect(action == (round < 100 ? .reply(unknown) : .close(.tooManyErrors)))
+        }
+    }
+
+    @Test func `QUIT is always answered`() {
+        var machine = ServerMachine(policy: policy(), isEncrypted: false)
+        #expect(machine.received(.quit) == .close(.bye))
+        var busy = ready()
+        #expect(busy.received(.quit) == .close(.bye))
+    }
+}

@@ -13,4 +13,27 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
+// What every server context has in common.
+static inline void martlet_ssl_context_defaults(SSL_CTX *context) {
+    SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
+                                     SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                     SSL_OP_IGNORE_UNEXPECTED_EOF);
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                  SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+}
+
+static inline int martlet_ssl_set_minimum(SSL_CTX *context, int is_tls13) {
+    return (int)SSL_CTX_set_min_proto_version(context, is_tls13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+}
+
+// The size of the ticket keys of a context, or 1/0 for success when they are set.
+static inline long martlet_ssl_ticket_keys_size(SSL_CTX *context) {
+    return SSL_CTX_set_tlsext_ticket_keys(context, NULL, 0);
+}
+
+static inline long martlet_ssl_set_ticket_keys(SSL_CTX *context, void *keys, long count) {
+    return SSL_CTX_set_tlsext_ticket_keys(context, keys, count);
+}
+
 #endif

@@ -72,11 +72,129 @@ package struct Section: Hashable, Sendable {
     package func resolve(
         in message: Span<UInt8>, structure: MessageStructure? = nil
     ) -> Content {
-        .missing
+        if part.isEmpty {
+            if text == .whole { return .range(0..<message.count) }
+            let body = HeaderReader.bodyStart(message, in: 0..<message.count)
+            return content(message, header: 0..<body, body: body..<message.count)
+        }
+        let structure = structure ?? MessageStructure(message)
+        guard let number = Self.find(part, in: structure) else { return .missing }
+        let found = structure.parts[number]
+        switch text {
+        case .whole: return .range(found.body)
+        case .mime: return .range(found.header)
+        case .header, .headerFields, .headerFieldsNot, .text:
+            guard found.kind == .message, let child = found.firstChild else { return .missing }
+            let inner = structure.parts[child]
+            return content(message, header: inner.header, body: inner.body)
+        }
+    }
+
+    /// The sections of one message, or of a message in a message.
+    private func content(
+        _ message: Span<UInt8>, header: Range<Int>, body: Range<Int>
+    ) -> Content {
+        switch text {
+        case .whole, .text: .range(body)
+        case .header, .mime: .range(header)
+        case .headerFields(let names):
+            .composed(Self.fields(names, areWanted: true, message, header))
+        case .headerFieldsNot(let names):
+            .composed(Self.fields(names, areWanted: false, message, header))
+        }
+    }
+
+    /// Follows part numbers. What is no multipart has one part, number 1, which is its body; the
+    /// numbers of a `message/rfc822` go on in the message inside (RFC 3501 §6.4.5).
+    private static func find(_ numbers: [UInt32], in structure: MessageStructure) -> Int? {
+        var current = 0
+        var isMessage = true
+        for number in numbers {
+            if !isMessage, structure.parts[current].kind == .message {
+                guard let child = structure.parts[current].firstChild else { return nil }
+                current = child
+                isMessage = true
+            }
+            if structure.parts[current].kind == .multipart {
+                guard let child = structure.child(Int(number), of: current) else { return nil }
+                current = child
+            } else if !isMessage || number != 1 {
+                return nil
+            }
+            isMessage = false
+        }
+        return current
+    }
+
+    /// Copies whole fields in their order, and an empty line.
+    private static func fields(
+        _ names: [[UInt8]], areWanted: Bool, _ message: Span<UInt8>, _ header: Range<Int>
+    ) -> [UInt8] {
+        var composed: [UInt8] = []
+        var reader = HeaderReader(header)
+        while let field = reader.next(message) {
+            guard isListed(message, field.name, names) == areWanted else { continue }
+            composed.append(copying: message.extracting(field.whole))
+            if composed.last != .lf { composed.append("\r\n") }  // cut off in the last field
+        }
+        composed.append("\r\n")
+        return composed
+    }
+
+    private static func isListed(
+        _ message: Span<UInt8>, _ name: Range<Int>, _ names: [[UInt8]]
+    ) -> Bool {
+        search: for wanted in names where wanted.count == name.count {
+            for index in wanted.indices
+            where wanted[index].asciiLowercased != message[name.lowerBound + index].asciiLowercased
+            {
+                continue search
+            }
+            return true
+        }
+        return false
     }
 
     /// Appends `[1.2.HEADER.FIELDS (DATE FROM)]`, as FETCH responses name it.
     package func append(to output: inout [UInt8]) {
+        output.append(0x5B)
+        for (index, number) in part.enumerated() {
+            if index > 0 { output.append(0x2E) }
+            output.appendDecimal(number)
+        }
+        if !part.isEmpty, text != .whole { output.append(0x2E) }
+        switch text {
+        case .whole: break
+        case .header: output.append("HEADER")
+        case .headerFields(let names):
+            output.append("HEADER.FIELDS ")
+            Self.append(names, to: &output)
+        case .headerFieldsNot(let names):
+            output.append("HEADER.FIELDS.NOT ")
+            Self.append(names, to: &output)
+        case .text: output.append("TEXT")
+        case .mime: output.append("MIME")
+        }
+        output.append(0x5D)
+    }
+
+    /// A list of `astring`: atoms as they are, other names quoted.
+    private static func append(_ names: [[UInt8]], to output: inout [UInt8]) {
+        output.append(0x28)
+        for (index, name) in names.enumerated() {
+            if index > 0 { output.append(.space) }
+            let isAtom =
+                !name.isEmpty
+                && name.allSatisfy {
+                    $0.isASCIILetter || $0.isASCIIDigit || $0 == 0x2D || $0 == 0x5F || $0 == 0x2E
+                }
+            if isAtom {
+                output.append(contentsOf: name)
+            } else {
+                output.append(string: name)
+            }
+        }
+        output.append(0x29)
     }
 }
 

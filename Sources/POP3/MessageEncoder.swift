@@ -28,6 +28,8 @@ package struct MessageEncoder: Equatable, Sendable {
     /// Octets of the present line before the next one, line end not counted; 2 means "some".
     private var lineOctets = 0
     private var cut: Cut
+    /// Carriage returns that were added to bare line feeds.
+    package private(set) var completedLines = 0
 
     /// - Parameter lines: of the body that TOP wants; nil for the whole message.
     package init(lines: Int? = nil) {
@@ -60,6 +62,7 @@ package struct MessageEncoder: Equatable, Sendable {
                 } else if octet == .lf, previous != .cr {
                     emit(octets.extracting(start..<index))
                     emit([UInt8.cr].span)
+                    completedLines += 1
                     start = index
                 }
                 previous = octet

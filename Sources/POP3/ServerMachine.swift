@@ -81,6 +81,12 @@ package struct ServerMachine: Equatable, Sendable {
         self.limits = limits
     }
 
+    /// The client ended the session itself, with QUIT.
+    package private(set) var hasQuit = false
+
+    /// No command is read any more.
+    package var isEnded: Bool { state == .ended }
+
     /// The maildrop, once there is one.
     package var maildrop: Maildrop? {
         switch state {
@@ -103,6 +109,7 @@ package struct ServerMachine: Equatable, Sendable {
 
     package mutating func received(_ command: Command) -> Action {
         if case .capa = command { return .lines(.ok("capability list follows"), capabilities) }
+        if case .quit = command { hasQuit = true }
         switch state {
         case .authorization(let user):
             return authorize(command, user: user)
@@ -148,14 +155,28 @@ package struct ServerMachine: Equatable, Sendable {
         return end(.ok("bye, \(maildrop.count) messages left"))
     }
 
-    /// A message cannot be sent: another client removed it, or the store fails. Does not count as
-    /// an error of the client.
-    package func notSent(isGone: Bool) -> Action {
-        .reply(
-            isGone
-                ? .error("message was removed by another client")
-                : .error("mail store is not available, try later", .systemTemporary))
+    /// Another client removed the message. Does not count as an error of this one.
+    package func messageIsGone() -> Action {
+        .reply(.error("message was removed by another client"))
     }
+
+    /// The store did not answer; a second attempt may succeed. Not the client's error either.
+    package func messageIsUnavailable() -> Action {
+        .reply(.error("mail store is not available, try later", .systemTemporary))
+    }
+
+    /// The store forgot the session, and with it the lock. Nothing is deleted.
+    package mutating func storeWasLost() -> Action {
+        end(.error("mail store was lost, log in again", .systemTemporary))
+    }
+
+    /// The daemon stops. Nothing is deleted.
+    package mutating func stopping() -> Action {
+        end(.error("server is shutting down", .systemTemporary))
+    }
+
+    /// Nothing was heard for too long. Nothing is deleted (RFC 1939 §3).
+    package mutating func timedOut() -> Action { end(.error("nothing heard for too long")) }
 
     // MARK: - States
 

@@ -208,8 +208,8 @@ struct ServerMachineTests {
     @Test func `a message that is gone is an error and the session lives`() {
         var machine = loggedIn()
         for _ in 0..<100 {
-            #expect(machine.notSent(isGone: true).isRefusal)
-            #expect(machine.notSent(isGone: false).line?.hasPrefix("-ERR [SYS/TEMP]") == true)
+            #expect(machine.messageIsGone().isRefusal)
+            #expect(machine.messageIsUnavailable().line?.hasPrefix("-ERR [SYS/TEMP]") == true)
         }
         #expect(machine.received(.noop) == .reply(.ok("")))
     }
@@ -236,6 +236,20 @@ struct ServerMachineTests {
         _ = machine.received(.dele(1))
         _ = machine.received(.rset)
         #expect(machine.received(.quit).isClose)
+    }
+
+    @Test func `a session that the server ends deletes nothing`() {
+        for end in [0, 1, 2] {
+            var machine = loggedIn()
+            _ = machine.received(.dele(1))
+            let action =
+                switch end {
+                case 0: machine.storeWasLost()
+                case 1: machine.stopping()
+                default: machine.timedOut()
+                }
+            #expect(action.isClose && action.isRefusal)
+        }
     }
 
     @Test func `a second login is refused`() {

@@ -6,6 +6,7 @@
 import Bytes
 import POP3
 
+/// Called by libFuzzer with each input.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ pointer: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let octets = Array(UnsafeBufferPointer(start: pointer, count: count))

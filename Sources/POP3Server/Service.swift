@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// pop3d on one loop: its settings, its connection to the store, its sessions.
+
+import Bytes
+import Config
+import Daemon
+import Mail
+import POP3
+import StoreClient
+import Telemetry
+import Transport
+import Wire
+
+extension Program {
+    /// The daemon of this module.
+    package static var pop3d: Program {
+        Program(
+            name: "pop3d",
+            listeners: { suite in suite.pop3d.isEnabled ? suite.pop3d.listeners : [] },
+            makeService: { context, suite in POP3Service(context: context, suite: suite) })
+    }
+}
+
+/// Serves POP3 connections. One per loop, never leaves it.
+package final class POP3Service: LoopService {
+    /// How long a client may take for a TLS handshake.
+    static let handshakeTimeout = Duration.seconds(30)
+
+    let context: LoopContext
+    let client: MailboxClient
+    let measurements = Measurements(.shared)
+    private(set) var settings: POP3Settings
+    private(set) var tls: TLSContext?
+    package private(set) var activeSessions = 0
+
+    package init(context: LoopContext, suite: Suite) {
+        self.context = context
+        settings = suite.pop3d
+        let path = suite.server.socketPath(Door.mailbox.socketName)
+        client = MailboxClient(
+            StoreLink(context: context, door: .mailbox, path: path, program: "pop3d"))
+        readCertificate()
+    }
+
+    package func reload(_ suite: Suite) {
+        settings = suite.pop3d
+        readCertificate()
+    }
+
+    /// A certificate that cannot be read leaves the one before in use.
+    private func readCertificate() {
+        do throws(TLSContextError) {
+            tls = try TLSContext.server(settings.tls, session: "pop3d")
+        } catch {
+            Log.error("certificate not usable", [LogField("reason", error.description)])
+        }
+    }
+
+    package func serve(_ connection: Connection) async {
+        let listener = connection.listener
+        let own = settings.listeners.first { $0.name == listener }
+        guard
+            SessionCount.shared.enter(
+                listener, limit: settings.maxClients, listenerLimit: own?.maxClients)
+        else {
+            await refuse(connection, isImplicitTLS: own?.tlsImplicit ?? false)
+            return
+        }
+        activeSessions += 1
+        measurements.connections.increment([listener])
+        measurements.activeConnections.add(1, [listener])
+        await converse(connection, isImplicitTLS: own?.tlsImplicit ?? false)
+        measurements.activeConnections.add(-1, [listener])
+        activeSessions -= 1
+        SessionCount.shared.leave(listener)
+    }
+
+    private func converse(_ connection: Connection, isImplicitTLS: Bool) async {
+        let id = context.nextTraceID()
+        if isImplicitTLS {
+            guard let tls else {
+                Log.error("no certificate", [LogField("listener", connection.listener)])
+                return
+            }
+            do throws(ConnectionError) {
+                try await connection.startTLS(tls, within: Self.handshakeTimeout)
+            } catch {
+                logHandshakeFailure(connection, id, error)
+                return
+            }
+            countHandshake(connection)
+        }
+        await Session(service: self, connection: connection, id: id).run()
+    }
+
+    func countHandshake(_ connection: Connection) {
+        measurements.tlsConnections.increment([
+            connection.listener, connection.tlsDescription ?? "unknown",
+        ])
+    }
+
+    func logHandshakeFailure(_ connection: Connection, _ id: TraceID, _ error: ConnectionError) {
+        Log.info(
+            "tls handshake failed",
+            [
+                LogField("rip", connection.peer.text), LogField("reason", "\(error)"),
+                LogField("listener", connection.listener), LogField("session", id.description),
+            ])
+    }
+
+    /// One session too many. Under implicit TLS nothing can be said before a handshake, which is
+    /// what an overloaded server does not want to do.
+    private func refuse(_ connection: Connection, isImplicitTLS: Bool) async {
+        Log.warn(
+            "too many clients",
+            [LogField("rip", connection.peer.text), LogField("listener", connection.listener)])
+        guard !isImplicitTLS else { return }
+        let reply = POP3.Reply.error("too many connections, try later", .systemTemporary)
+        connection.write(reply.line)
+        do throws(ConnectionError) {
+            try await connection.flush(within: .seconds(5))
+        } catch {
+            Log.debug("refusal not sent", [LogField("reason", "\(error)")])
+        }
+    }
+}

@@ -3,6 +3,7 @@
 // Mailbox names on the wire: modified UTF-7. RFC 3501 §5.1.3.
 
 import Bytes
+import Mail
 
 /// Both directions between modified UTF-7 and UTF-8.
 package enum ModifiedUTF7 {
@@ -102,6 +103,20 @@ package enum ModifiedUTF7 {
         case 0x2B: 62
         case 0x2C: 63
         default: nil
+        }
+    }
+}
+
+extension MailboxName {
+    /// A name as a client wrote it: modified UTF-7, or plain UTF-8, which some send. Nil if it
+    /// cannot be a name.
+    package init?(wire octets: [UInt8]) {
+        if octets.contains(where: { $0 >= 0x80 }) {
+            self.init(octets)
+        } else if let decoded = ModifiedUTF7.decode(octets) {
+            self.init(decoded)
+        } else {
+            return nil
         }
     }
 }

@@ -19,6 +19,9 @@ package struct StoredMessage: ~Copyable {
     /// Octets of the body (of the header, if that was asked).
     package let size: UInt32
     package var body: Body
+
+    /// The body alone, to keep it or to hand its descriptor on.
+    package consuming func takeBody() -> Body { body }
 }
 
 /// Reads a list of messages in batches, two at a time: the store opens the next files while the

@@ -137,13 +137,13 @@ extension Session {
     ) {
         let reason =
             switch refusal {
-            case .badCredentials: "bad-credentials"
+            case .badCredentials: "bad-password"
             case .inUse: "in-use"
-            case .unavailable: "store-unavailable"
+            case .unavailable: "backend-unavailable"
             case .malformed, .cancelled, .notPossible: "not-possible"
             }
         service.measurements.authentications.increment([
-            connection.listener, mechanism, refusal == .badCredentials ? "failure" : "error",
+            connection.listener, mechanism, refusal == .badCredentials ? "failure" : "unavailable",
         ])
         Log.warn(
             "auth failed",

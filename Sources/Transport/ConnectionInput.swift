@@ -159,6 +159,10 @@ extension Connection {
                 return .tooLong
             }
             let length = hasCR ? lineFeed - 1 : lineFeed
+            if length > limit, end == .crlf, !hasCR {
+                discard(lineFeed + 1)  // too long already, and this LF does not end it
+                continue
+            }
             lineStart = input.head
             lineEnd = input.head + length
             consume(lineFeed + 1)

@@ -133,6 +133,15 @@ package final class LoopContext {
             try Acceptor(loop, socket, survivesDraining: survivesDraining, serve: serve))
     }
 
+    /// Accepts no more, tells idle sessions, and calls `done` on the loop when the last is gone.
+    package func drain(_ done: @escaping () -> Void) {
+        loop.whenDrained = done
+        loop.beginDraining()
+    }
+
+    /// Ends every accepted connection: what their tasks wait for throws `.killed`.
+    package func killConnections() { loop.killConnections() }
+
     /// Stops accepting from `socket` on this loop.
     package func stopListening(on socket: ListenerSocket) {
         loop.removeAcceptors { $0.socket === socket }

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the store says, in SMTP's words. RFC 5321 §4.2.2, RFC 3463, RFC 4954 §6. Temporary unless
+// proven permanent: a store that does not answer costs nobody a message.
+
+import Mail
+import SASL
+import SMTP
+import Wire
+
+extension SMTP.Reply {
+    /// A mailbox of ours can take mail, or why not.
+    static func recipient(_ status: RecipientStatus) -> SMTP.Reply {
+        switch status {
+        case .accepted: .recipientOK
+        case .unknownAccount: .noSuchUser
+        case .overQuota: .mailboxFull
+        case .disabled: .mailboxDisabled
+        case .notLocal: .relayingDenied
+        }
+    }
+
+    /// Why a message was not stored.
+    static func delivery(_ failure: StoreFailure) -> SMTP.Reply {
+        switch failure {
+        case .overQuota: .mailboxFull
+        case .noSuchAccount, .noSuchDomain: .noSuchUser
+        case .limit: .tooManyRecipients
+        default: .tryAgain
+        }
+    }
+
+    /// Why an exchange was not one. RFC 4954 §4, §6.
+    static func exchange(_ error: SASLError) -> SMTP.Reply {
+        switch error {
+        case .cancelled: SMTP.Reply(501, (5, 7, 0), "Authentication cancelled")
+        case .encoding: SMTP.Reply(501, (5, 5, 2), "Cannot decode Base64")
+        case .tooLong: SMTP.Reply(500, (5, 5, 6), "Authentication exchange line is too long")
+        case .malformed: .badCredentials
+        }
+    }
+
+    static func accepted(_ id: TraceID) -> SMTP.Reply {
+        SMTP.Reply(250, (2, 0, 0), "Message accepted for delivery id=\(id)")
+    }
+
+    static let noSuchUser = SMTP.Reply(550, (5, 1, 1), "No such user here")
+    static let mailboxFull = SMTP.Reply(452, (4, 2, 2), "Mailbox full")
+    static let mailboxDisabled = SMTP.Reply(550, (5, 2, 1), "Mailbox disabled")
+    static let tryAgain = SMTP.Reply(451, (4, 3, 0), "Mail system temporarily unavailable")
+    static let relayingDenied = SMTP.Reply(
+        554, (5, 7, 1), "Client host rejected: Access denied")
+    /// For those who may relay: there is no queue yet, and mail is never taken that cannot be sent.
+    static let noOutbound = SMTP.Reply(
+        550, (5, 7, 1), "This server does not send mail to other domains yet")
+    static let notYourAddress = SMTP.Reply(
+        553, (5, 7, 1), "Sender address not owned by the authenticated user")
+    static let badCredentials = SMTP.Reply(535, (5, 7, 8), "Authentication credentials invalid")
+    static let authUnavailable = SMTP.Reply(
+        454, (4, 7, 0), "Temporary authentication failure")
+    static let sessionLost = SMTP.Reply(
+        421, (4, 3, 0), "Mail system was restarted: connect and authenticate again")
+    static let shuttingDown = SMTP.Reply(421, (4, 3, 2), "Service shutting down")
+    static let tooManyClients = SMTP.Reply(421, (4, 3, 2), "Too many connections, try again later")
+    static let idleTooLong = SMTP.Reply(421, (4, 4, 2), "Timeout, closing connection")
+    static let tooEarly = SMTP.Reply(554, (5, 5, 1), "You talked before the greeting")
+    static let readAhead = SMTP.Reply(554, (5, 5, 1), "Commands behind STARTTLS are not allowed")
+}

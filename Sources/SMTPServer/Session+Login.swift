@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// AUTH, and who may send as whom and to whom. RFC 4954; RFC 6409 §6.1; RFC 5321 §3.6.2, §7.9.
+
+import Bytes
+import Mail
+import SASL
+import SMTP
+import StoreClient
+import Telemetry
+import Transport
+import Wire
+
+extension Session {
+    // MARK: AUTH
+
+    func authenticate(
+        _ name: [UInt8], _ initial: [UInt8]?
+    ) async throws(ConnectionError) -> Next {
+        guard let mechanism = Mechanism(name: name) else {
+            preconditionFailure("a mechanism was offered that is not there")
+        }
+        let response: PlainResponse
+        switch try await exchange(mechanism, initial) {
+        case .success(let answer): response = answer
+        case .failure(let error):
+            let reply = SMTP.Reply.exchange(error)
+            if error == .cancelled {
+                count(mechanism, "cancelled")
+                return .action(machine.authenticationEnded(reply))
+            }
+            return await authenticationFailed(mechanism, nil, reply, reason: "bad-exchange")
+        }
+        let credentials = Credentials(
+            authorizationID: response.authorizationID,
+            authenticationID: response.authenticationID, password: response.password,
+            remote: Array(connection.peer.text), session: id, service: Array("smtp"))
+        do throws(StoreFailure) {
+            let (handle, account) = try await service.store.authenticate(credentials)
+            self.handle = handle
+            count(mechanism, "success")
+            let action = machine.authenticated(as: account)
+            Log.info("authenticated", fields([LogField("mech", mechanism.rawValue)]))
+            return .action(action)
+        } catch .badCredentials {
+            return await authenticationFailed(
+                mechanism, response, .badCredentials, reason: "bad-password")
+        } catch {
+            // Not the client's fault: never counted against it, and worded so that no ban follows.
+            count(mechanism, "error")
+            logAuthFailure(mechanism, response, reason: "backend-unavailable")
+            return .action(machine.authenticationEnded(.authUnavailable))
+        }
+    }
+
+    private func exchange(
+        _ mechanism: Mechanism, _ initial: [UInt8]?
+    ) async throws(ConnectionError) -> Result<PlainResponse, SASLError> {
+        var exchange = Exchange(mechanism)
+        var step: Result<Step, SASLError> = .success(exchange.begin())
+        if let initial {
+            step = Result { () throws(SASLError) in try exchange.begin(initial: initial.span) }
+        }
+        while true {
+            switch step {
+            case .failure(let error): return .failure(error)
+            case .success(.finished(let response)): return .success(response)
+            case .success(.challenge(let challenge)):
+                guard let line = try await answer(to: challenge) else { return .failure(.tooLong) }
+                step = Result { () throws(SASLError) in try exchange.received(line.span) }
+            }
+        }
+    }
+
+    /// Sends a challenge and reads the line that answers it; nil if it is too long.
+    private func answer(to challenge: [UInt8]) async throws(ConnectionError) -> [UInt8]? {
+        connection.write("334 ")
+        connection.write(challenge + [.cr, .lf])
+        switch try await connection.readLine(
+            limit: SASLLimits.line, end: .crlf, within: patience)
+        {
+        case .line: return connection.withLine { [UInt8](copying: $0) }
+        case .tooLong, .bareLineFeed: return nil
+        case .closed, .draining: throw .closed
+        }
+    }
+
+    private func authenticationFailed(
+        _ mechanism: Mechanism, _ response: PlainResponse?, _ reply: SMTP.Reply,
+        reason: StaticString
+    ) async -> Next {
+        count(mechanism, "failure")
+        logAuthFailure(mechanism, response, reason: reason)
+        // Guessing gets slower; a user who mistyped hardly notices.
+        failedLogins += 1
+        await service.context.sleep(.seconds(failedLogins))
+        return .action(machine.authenticationFailed(reply))
+    }
+
+    private func count(_ mechanism: Mechanism, _ result: String) {
+        service.metrics.authAttempts.increment([
+            connection.listener, mechanism.rawValue, result,
+        ])
+    }
+
+    /// fail2ban reads this line: the address and the reason stand in front of the name.
+    private func logAuthFailure(
+        _ mechanism: Mechanism, _ response: PlainResponse?, reason: StaticString
+    ) {
+        var all = [
+            LogField("rip", connection.peer.text), LogField("reason", reason.description),
+            LogField("mech", mechanism.rawValue), LogField("listener", connection.listener),
+            LogField("lport", connection.localPort),
+        ]
+        if let version = connection.tlsDescription { all.append(LogField("tls", version)) }
+        all.append(LogField("session", id.description))
+        if let response { all.append(LogField("account", response.authenticationID)) }
+        Log.warn("auth failed", all)
+    }
+
+    // MARK: MAIL and RCPT
+
+    func checkSender(_ address: EmailAddress) async -> Next {
+        guard let handle else { preconditionFailure("an account without a login") }
+        do throws(StoreFailure) {
+            if try await service.store.maySend(handle, as: address) {
+                return .action(machine.senderChecked(.senderOK))
+            }
+            let action = machine.senderChecked(.notYourAddress)
+            logRejected(.notYourAddress, reason: "sender-not-owned")
+            return .action(action)
+        } catch .staleHandle {
+            // The store was restarted: only a new login helps, so the client is sent to make one.
+            _ = machine.senderChecked(.sessionLost)
+            self.handle = nil
+            reject(.sessionLost, reason: "store-restarted")
+            return .hangUp
+        } catch {
+            let action = machine.senderChecked(.tryAgain)
+            logRejected(.tryAgain, reason: "store-unavailable")
+            return .action(action)
+        }
+    }
+
+    func checkRecipient(_ recipient: Recipient) async -> Next {
+        let address: EmailAddress
+        switch recipient {
+        case .address(let named): address = named
+        case .postmaster:
+            address = EmailAddress(
+                local: Array("postmaster"), domain: settings.postmasterDomain)
+        }
+        do throws(StoreFailure) {
+            let status = try await service.store.recipient(address)
+            if status == .notLocal { return .action(refuseRelay(address)) }
+            let reply = SMTP.Reply.recipient(status)
+            if let reason = status.reason {
+                logRejected(
+                    reply, reason: reason, domain: address.domain, rcpt: address.octets)
+            }
+            return .action(machine.recipientChecked(address, reply))
+        } catch {
+            logRejected(.tryAgain, reason: "store-unavailable", rcpt: address.octets)
+            return .action(machine.recipientChecked(address, .tryAgain))
+        }
+    }
+
+    /// A recipient elsewhere. Nobody can relay yet: those who may are told so, others are strangers.
+    private func refuseRelay(_ address: EmailAddress) -> ServerMachine.Action {
+        if machine.account != nil || settings.isAllowedRelay(connection.peer) {
+            logRejected(.noOutbound, reason: "no-outbound", rcpt: address.octets)
+            return machine.recipientChecked(address, .noOutbound)
+        }
+        service.metrics.rejected.increment([connection.listener, "relay", "other"])
+        var all = [
+            LogField("rip", connection.peer.text), LogField("kind", "relay-attempt"),
+            LogField("listener", connection.listener), LogField("lport", connection.localPort),
+            LogField("session", id.description),
+        ]
+        if let envelope = machine.envelope {
+            all.append(LogField("from", envelope.from.bracketed))
+        }
+        all.append(LogField("rcpt", address.octets))
+        Log.warn("abuse", all)
+        return machine.recipientChecked(address, .relayingDenied)
+    }
+}
+
+extension RecipientStatus {
+    /// For logs and metrics; nil for one that is accepted.
+    var reason: StaticString? {
+        switch self {
+        case .accepted: nil
+        case .unknownAccount: "unknown-user"
+        case .notLocal: "relay"
+        case .overQuota: "over-quota"
+        case .disabled: "disabled"
+        }
+    }
+}

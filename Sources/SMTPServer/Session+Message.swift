@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Messages: DATA and BDAT from the client, through the collector, to the store. RFC 5321 §4.1.1.4,
+// §4.4, §6.1, §6.3; RFC 3030; RFC 6409 §8. 250 is only ever said after the store has said so.
+
+import Bytes
+import Config
+import Mail
+import SMTP
+import StoreClient
+import Telemetry
+import Transport
+import Wire
+
+/// A message that comes in chunks.
+struct ChunkedMessage {
+    let id: TraceID
+    let collector: MessageCollector
+    var check = LineEndCheck()
+}
+
+extension Session {
+    /// A larger chunk is not even thrown away: the connection is.
+    private static let skipLimit: UInt64 = 1 << 30
+
+    // MARK: DATA
+
+    /// Reads text to its end and says what became of it.
+    func receiveText() async throws(ConnectionError) -> SMTP.Reply {
+        guard let envelope = machine.envelope else { preconditionFailure("DATA without envelope") }
+        let messageID = service.context.nextTraceID()
+        let collector = collector(messageID, envelope)
+        var decoder = DotDecoder(limit: settings.smtpd.maxMessageSize)
+        do throws(ConnectionError) {
+            while !decoder.isComplete {
+                try await needInput()
+                let used = connection.withInput { input in
+                    decoder.decode(input, into: &collector.buffer)
+                }
+                connection.consume(used)
+                if decoder.fault != nil { collector.discard() }
+                await collector.advance()
+            }
+        } catch {
+            collector.abandon()
+            logRejected(.tryAgain, reason: "connection-lost", domain: envelope.someDomain)
+            throw error
+        }
+        switch decoder.fault {
+        case .bareNewline: return refuse(.bareNewline, "bare-newline", envelope)
+        case .tooLarge: return refuse(.tooLarge, "size", envelope)
+        case nil: return await deliver(messageID, envelope, collector)
+        }
+    }
+
+    /// Waits until there is something in the input buffer.
+    private func needInput() async throws(ConnectionError) {
+        guard connection.buffered == 0 else { return }
+        guard try await connection.fill(within: dataPatience) else { throw .closed }
+    }
+
+    // MARK: BDAT
+
+    /// Reads a chunk; the last one is answered with the fate of the message.
+    func receiveChunk(
+        _ size: Int, isLast: Bool
+    ) async throws(ConnectionError) -> ServerMachine.Action {
+        guard let envelope = machine.envelope else { preconditionFailure("BDAT without envelope") }
+        var message: ChunkedMessage
+        if let chunked {
+            message = chunked
+        } else {
+            let id = service.context.nextTraceID()
+            message = ChunkedMessage(id: id, collector: collector(id, envelope))
+        }
+        chunked = message
+        var left = size
+        while left > 0 {
+            try await needInput()
+            let used = connection.withInput { input in
+                let piece = input.extracting(0..<min(left, input.count))
+                message.check.check(piece)
+                if !message.check.hasBareNewline { message.collector.buffer.append(copying: piece) }
+                return piece.count
+            }
+            connection.consume(used)
+            left -= used
+            if message.check.hasBareNewline { message.collector.discard() }
+            await message.collector.advance()
+        }
+        if isLast { message.check.finish() }
+        chunked = message
+        if message.check.hasBareNewline {
+            let reply = refuse(.bareNewline, "bare-newline", envelope)
+            return isLast
+                ? machine.messageEnded(reply) : machine.chunkReceived(size: size, fault: reply)
+        }
+        guard isLast else { return machine.chunkReceived(size: size, fault: nil) }
+        chunked = nil
+        return machine.messageEnded(await deliver(message.id, envelope, message.collector))
+    }
+
+    /// Keeps in step with a client whose chunk is not wanted.
+    func skipChunk(_ size: UInt64, _ reply: SMTP.Reply) async throws(ConnectionError) -> Next {
+        if reply == .tooLarge { logRejected(reply, reason: "size") }
+        guard size <= Self.skipLimit else {
+            connection.write(reply.octets)
+            return .hangUp
+        }
+        var left = Int(size)
+        while left > 0 {
+            try await needInput()
+            let count = min(left, connection.buffered)
+            connection.consume(count)
+            left -= count
+        }
+        connection.write(reply.octets)
+        return .command
+    }
+
+    // MARK: To the store
+
+    private func deliver(
+        _ messageID: TraceID, _ envelope: Envelope, _ collector: MessageCollector
+    ) async -> SMTP.Reply {
+        let began = service.context.now
+        let failure: StoreFailure
+        do throws(StoreFailure) {
+            let body = try await collector.finish()
+            if collector.scanner.hops > MessageCollector.hopLimit {
+                if case .staged(let token) = body { service.store.unstage(token) }
+                return refuse(.loop, "loop", envelope)
+            }
+            try await service.store.deliver(
+                Delivery(
+                    id: messageID, session: id, sender: envelope.from,
+                    recipients: envelope.recipients, body: body))
+            let took = (service.context.now - began).seconds
+            service.metrics.deliverySeconds.observe(took, ["success"])
+            logAccepted(messageID, envelope, size: collector.size, took: took)
+            return .accepted(messageID)
+        } catch {
+            failure = error
+        }
+        collector.abandon()
+        service.metrics.deliverySeconds.observe(
+            (service.context.now - began).seconds, ["failure"])
+        let reply = SMTP.Reply.delivery(failure)
+        return refuse(reply, failure == .overQuota ? "over-quota" : "store-unavailable", envelope)
+    }
+
+    private func collector(_ messageID: TraceID, _ envelope: Envelope) -> MessageCollector {
+        let seconds = Int64(service.context.wallMilliseconds() / 1_000)
+        let isSubmission = machine.account != nil
+        let hidesClient = isSubmission && !settings.smtpd.receivedHeaderIP
+        let trace = TraceFields(
+            clientName: hidesClient ? nil : machine.clientName,
+            clientAddress: Array(connection.peer.text), hostname: settings.hostname,
+            isExtended: machine.isExtended,
+            isInternational: envelope.parameters.isInternational,
+            isAuthenticated: isSubmission,
+            tlsVersion: connection.tlsDescription.map { Array($0) }, id: messageID,
+            recipient: envelope.recipients.count == 1 ? envelope.recipients.first : nil,
+            secondsSince1970: seconds)
+        let hostname = settings.hostname
+        let from = envelope.from
+        return MessageCollector(
+            store: service.store, workers: service.context.workers,
+            expecting: envelope.parameters.size ?? 4_096
+        ) { header in
+            var front = TraceFields.returnPath(from) + trace.received
+            // A header that is longer than we keep is taken as complete.
+            if isSubmission, header.isComplete {
+                if !header.hasDate {
+                    front += Array("Date: ") + DateText.octets(seconds) + [.cr, .lf]
+                }
+                if !header.hasMessageID {
+                    front += Array("Message-ID: <\(messageID)@") + hostname + Array(">\r\n")
+                }
+            }
+            if !header.hasHeader { front += [.cr, .lf] }
+            return front
+        }
+    }
+
+    // MARK: Outcomes
+
+    /// A message that was read and is not stored.
+    private func refuse(
+        _ reply: SMTP.Reply, _ reason: StaticString, _ envelope: Envelope
+    ) -> SMTP.Reply {
+        logRejected(reply, reason: reason, domain: envelope.someDomain)
+        return reply
+    }
+
+    private func logAccepted(
+        _ messageID: TraceID, _ envelope: Envelope, size: Int, took: Double
+    ) {
+        let listener = connection.listener
+        var domains: [[UInt8]] = []
+        for recipient in envelope.recipients where !domains.contains(recipient.domain) {
+            domains.append(recipient.domain)
+            service.metrics.received.increment([
+                listener, String(decoding: recipient.domain, as: UTF8.self),
+            ])
+        }
+        service.metrics.sizes.observe(Double(size), [listener])
+        Log.info(
+            "accepted",
+            [LogField("id", messageID.description)]
+                + fields([
+                    LogField("size", size), LogField("rcpts", envelope.recipients.count),
+                    LogField("took", "\(Int(took * 1_000))ms"),
+                    LogField("from", envelope.from.bracketed),
+                ]))
+    }
+}
+
+extension Envelope {
+    /// The domain of the first recipient, which is ours, for the metrics.
+    fileprivate var someDomain: [UInt8]? { recipients.first?.domain }
+}

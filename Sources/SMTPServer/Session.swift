@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One SMTP connection from greeting to close: octets, Command, ServerMachine, Action, octets.
+// Straight-line: what the machine decides is carried out here and in Session+*.swift.
+
+import Config
+import Mail
+import SMTP
+import StoreClient
+import Telemetry
+import Transport
+import Wire
+
+/// Drives one connection. Lives on the loop that accepted it.
+final class Session {
+    /// What follows an action.
+    enum Next {
+        case action(ServerMachine.Action)
+        case command
+        case hangUp
+    }
+
+    static let handshakeTime = Duration.seconds(30)
+    static let flushTime = Duration.seconds(60)
+
+    let connection: Connection
+    let service: SMTPService
+    let settings: ServiceSettings
+    let listener: ListenerSettings?
+    let id: TraceID
+    var machine: ServerMachine
+    /// The login at the store, while there is one.
+    var handle: SessionHandle?
+    /// The message of which BDAT brings chunks.
+    var chunked: ChunkedMessage?
+    var failedLogins = 0
+    private let deadline: MonotonicInstant
+
+    init(
+        _ connection: Connection, service: SMTPService, settings: ServiceSettings,
+        listener: ListenerSettings?
+    ) {
+        self.connection = connection
+        self.service = service
+        self.settings = settings
+        self.listener = listener
+        id = service.context.nextTraceID()
+        deadline = service.context.now.advanced(by: settings.smtpd.connectionTimeout)
+        machine = ServerMachine(
+            policy: settings.policy(listener, peer: connection.peer), isEncrypted: false)
+    }
+
+    /// Serves the connection until either side ends it.
+    func run() async {
+        do throws(ConnectionError) {
+            try await converse()
+            try await connection.flush(within: Self.flushTime)
+        } catch .timedOut {
+            await sayTimeout()
+        } catch {
+            Log.debug("connection lost", fields([LogField("reason", "\(error)")]))
+        }
+        chunked?.collector.abandon()
+        if let handle { service.store.logout(handle) }
+    }
+
+    private func converse() async throws(ConnectionError) {
+        if listener?.tlsImplicit ?? false {
+            guard let tls = settings.tls else { return }
+            try await startTLS(tls)
+        }
+        // Nobody may speak before the greeting; spam software that cannot wait does.
+        if await connection.wait(within: .zero) == .input {
+            reject(.tooEarly, reason: "early-talker")
+            return
+        }
+        connection.write(machine.policy.greeting.octets)
+        while true {
+            switch try await connection.readLine(
+                limit: Command.authLineLimit, end: .crlf, within: patience)
+            {
+            case .line: break
+            case .tooLong:
+                guard try await perform(machine.refused(.lineTooLong)) else { return }
+                continue
+            case .bareLineFeed:
+                guard try await perform(machine.refused(.illegalOctet)) else { return }
+                continue
+            case .closed: return
+            case .draining:
+                connection.write(SMTP.Reply.shuttingDown.octets)
+                return
+            }
+            let began = service.context.now
+            let (name, action) = nextAction()
+            let goesOn = try await perform(action)
+            service.metrics.commandSeconds.observe(
+                (service.context.now - began).seconds, [name])
+            guard goesOn else { return }
+        }
+    }
+
+    /// Time for the next line: the command's, but no more than is left of the connection's.
+    var patience: Duration {
+        let left = deadline - service.context.now
+        return min(settings.smtpd.commandTimeout, max(left, .zero))
+    }
+
+    /// Time for the next piece of a message.
+    var dataPatience: Duration {
+        let left = deadline - service.context.now
+        return min(settings.smtpd.dataTimeout, max(left, .zero))
+    }
+
+    /// The last line, parsed and put to the machine; with its name for the metrics.
+    private func nextAction() -> (String, ServerMachine.Action) {
+        do throws(CommandError) {
+            let command = try connection.withLine { line throws(CommandError) in
+                try Command(line)
+            }
+            return (command.name, machine.received(command))
+        } catch {
+            return ("other", machine.refused(error))
+        }
+    }
+
+    /// Carries out `action` and what follows from it. False: hang up.
+    private func perform(_ action: ServerMachine.Action) async throws(ConnectionError) -> Bool {
+        var next = Next.action(action)
+        while true {
+            // RSET, EHLO, QUIT and errors end a transaction: its chunks go with it.
+            if machine.envelope == nil, let dropped = chunked {
+                dropped.collector.abandon()
+                chunked = nil
+            }
+            switch next {
+            case .command: return true
+            case .hangUp: return false
+            case .action(let action): next = try await carryOut(action)
+            }
+        }
+    }
+
+    private func carryOut(_ action: ServerMachine.Action) async throws(ConnectionError) -> Next {
+        switch action {
+        case .reply(let reply):
+            connection.write(reply.octets)
+            return .command
+        case .close(let reply):
+            connection.write(reply.octets)
+            if reply != .bye { logRejected(reply, reason: "protocol-errors") }
+            return .hangUp
+        case .startTLS(let reply):
+            return try await startTLS(after: reply)
+        case .authenticate(let mechanism, let initial):
+            return try await authenticate(mechanism, initial)
+        case .checkSender(let address):
+            return await checkSender(address)
+        case .checkRecipient(let recipient):
+            return await checkRecipient(recipient)
+        case .receiveText(let reply):
+            connection.write(reply.octets)
+            return .action(machine.messageEnded(try await receiveText()))
+        case .receiveChunk(let size, let isLast):
+            return .action(try await receiveChunk(size, isLast: isLast))
+        case .skipChunk(let size, let reply):
+            return try await skipChunk(size, reply)
+        }
+    }
+
+    // MARK: TLS
+
+    /// RFC 3207 §4: what was read behind the command is never looked at, in clear or later.
+    private func startTLS(after reply: SMTP.Reply) async throws(ConnectionError) -> Next {
+        guard let tls = settings.tls else {
+            preconditionFailure("STARTTLS offered without a certificate")
+        }
+        if connection.hasReadAhead {
+            reject(.readAhead, reason: "starttls-injection")
+            return .hangUp
+        }
+        connection.write(reply.octets)
+        try await connection.flush(within: Self.flushTime)
+        try await startTLS(tls)
+        return .command
+    }
+
+    private func startTLS(_ context: TLSContext) async throws(ConnectionError) {
+        try await connection.startTLS(context, within: Self.handshakeTime)
+        machine.tlsStarted()
+        service.metrics.tlsConnections.increment([
+            connection.listener, connection.tlsDescription ?? "unknown",
+        ])
+    }
+
+    private func sayTimeout() async {
+        connection.write(SMTP.Reply.idleTooLong.octets)
+        do throws(ConnectionError) {
+            try await connection.flush(within: .seconds(5))
+        } catch {
+            Log.debug("timeout not told", fields([LogField("reason", "\(error)")]))
+        }
+    }
+
+    // MARK: Log
+
+    /// Where and who, in front of what else is to be said; the address first (INTERFACES: what the
+    /// client chose can never stand before it).
+    func fields(_ more: [LogField]) -> [LogField] {
+        var all = [LogField("rip", connection.peer.text)]
+        all += more
+        all.append(LogField("listener", connection.listener))
+        if let version = connection.tlsDescription { all.append(LogField("tls", version)) }
+        all.append(LogField("session", id.description))
+        if let account = machine.account { all.append(LogField("account", account.octets)) }
+        return all
+    }
+
+    func reject(_ reply: SMTP.Reply, reason: StaticString) {
+        connection.write(reply.octets)
+        logRejected(reply, reason: reason)
+    }
+
+    /// One line and one count for something that was refused.
+    func logRejected(
+        _ reply: SMTP.Reply, reason: StaticString, domain: [UInt8]? = nil, rcpt: [UInt8]? = nil
+    ) {
+        service.metrics.rejected.increment([
+            connection.listener, reason.description,
+            domain.map { String(decoding: $0, as: UTF8.self) } ?? "other",
+        ])
+        var more = [LogField("reason", reason.description), LogField("reply", reply.summary)]
+        if let envelope = machine.envelope {
+            more.append(LogField("from", envelope.from.bracketed))
+        }
+        if let rcpt { more.append(LogField("rcpt", rcpt)) }
+        Log.info("rejected", fields(more))
+    }
+}
+
+extension Command {
+    /// For metrics: the verb.
+    var name: String {
+        switch self {
+        case .hello(_, let isExtended): isExtended ? "EHLO" : "HELO"
+        case .mail: "MAIL"
+        case .rcpt: "RCPT"
+        case .data: "DATA"
+        case .bdat: "BDAT"
+        case .rset: "RSET"
+        case .noop: "NOOP"
+        case .help: "HELP"
+        case .startTLS: "STARTTLS"
+        case .quit: "QUIT"
+        case .vrfy: "VRFY"
+        case .auth: "AUTH"
+        }
+    }
+}
+
+extension Duration {
+    var seconds: Double {
+        Double(components.seconds) + Double(components.attoseconds) / 1e18
+    }
+}

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The door of mailctl: domains, accounts, status.
+
+import Bytes
+import Crypto
+import Mail
+import Store
+import Synchronization
+import Telemetry
+import Transport
+import Wire
+
+extension DoorConnection {
+    /// Shown by `mailctl status`; the same for all programs of a release.
+    private static let version = "0.1.0"
+
+    func control(_ request: Request) async throws(StoreFailure) -> Reply {
+        switch request {
+        case .listDomains: return .domains(try await domains())
+        case .addDomain(let name):
+            try await onDirectory { directory throws(StoreError) in
+                try directory.addDomain(name.asciiLowercased)
+            }
+            Log.info("domain added", [LogField("account", name)])
+            return .done
+        case .removeDomain(let name):
+            guard !core.addresses.isConfigured(name) else { throw .notPermitted }
+            try await onDirectory { directory throws(StoreError) in
+                try directory.removeDomain(name.asciiLowercased)
+            }
+            Log.info("domain removed", [LogField("account", name)])
+            return .done
+        case .listAccounts(let domain): return .accounts(try await accounts(in: domain))
+        case .changeAccount(let change):
+            try await changeAccount(change)
+            return .done
+        case .storeStatus: return .storeStatus(try await status())
+        case .rebuildIndex(let address):
+            let account = try await existing(address)
+            let outcome = await core.perform(account) { store throws(StoreError) in
+                try store.rebuildIndex()
+            }
+            if case .failure(let error) = outcome { throw StoreFailure(error) }
+            Log.info("index rebuilt", [LogField("account", account.address.octets)])
+            return .done
+        default: throw .notPermitted
+        }
+    }
+
+    /// Blocking work on the directory; what is kept of it in memory is forgotten afterwards.
+    private func onDirectory<R: Sendable>(
+        removes account: EmailAddress? = nil,
+        _ body: @escaping @Sendable (Directory) throws(StoreError) -> R
+    ) async throws(StoreFailure) -> R {
+        let directory = core.directory
+        let addresses = core.addresses
+        let result = await core.run { () -> Result<R, StoreError> in
+            do throws(StoreError) {
+                let result = try body(directory)
+                addresses.directoryChanged(removed: account)
+                return .success(result)
+            } catch {
+                return .failure(error)
+            }
+        }
+        switch result {
+        case .success(let value): return value
+        case .failure(let error):
+            if StoreFailure(error) == .unavailable {
+                Log.error("directory failed", [LogField("reason", "\(error)")])
+            }
+            throw StoreFailure(error)
+        }
+    }
+
+    private func domains() async throws(StoreFailure) -> [DomainInfo] {
+        let rows = try await onDirectory { directory throws(StoreError) in
+            try directory.domains()
+        }
+        return rows.map {
+            DomainInfo(
+                name: $0.name, accounts: $0.accounts,
+                isConfigured: core.addresses.isConfigured($0.name))
+        }
+    }
+
+    private func accounts(in domain: [UInt8]) async throws(StoreFailure) -> [AccountInfo] {
+        let rows = try await onDirectory { directory throws(StoreError) in
+            if !domain.isEmpty, try !directory.hasDomain(domain.asciiLowercased) {
+                throw .noSuchDomain
+            }
+            return try directory.accounts(in: domain.isEmpty ? nil : domain.asciiLowercased)
+        }
+        var infos: [AccountInfo] = []
+        for row in rows {
+            let account = AccountRef(
+                address: row.address, generation: core.addresses.generation(of: row.address))
+            let outcome = await core.perform(account) { store throws(StoreError) in
+                try store.totals()
+            }
+            switch outcome {
+            case .success(let totals):
+                infos.append(
+                    AccountInfo(
+                        address: row.address, size: totals.size, messages: totals.messages,
+                        mailboxes: totals.mailboxes, created: row.created))
+            case .failure(.noSuchAccount): continue  // removed meanwhile
+            case .failure(let error): throw StoreFailure(error)
+            }
+        }
+        return infos
+    }
+
+    private func existing(_ address: EmailAddress) async throws(StoreFailure) -> AccountRef {
+        let addresses = core.addresses
+        let found = try await onDirectory { _ throws(StoreError) in
+            try addresses.account(address)
+        }
+        guard let found else { throw .noSuchAccount }
+        return found
+    }
+
+    private func changeAccount(_ change: AccountChange) async throws(StoreFailure) {
+        switch change {
+        case .add(let address, let password, let hash):
+            let hash = try await passwordHash(password, hash)
+            try await onDirectory { directory throws(StoreError) in
+                try directory.addAccount(address, passwordHash: hash)
+            }
+            // Made now, so that a disk that does not work is noticed now.
+            let account = try await existing(address)
+            let made = await core.perform(account) { store throws(StoreError) in
+                try store.totals()
+            }
+            if case .failure(let error) = made {
+                try await onDirectory(removes: account.address) { directory throws(StoreError) in
+                    try directory.removeAccount(account.address)
+                }
+                throw StoreFailure(error)
+            }
+            Log.info("account added", [LogField("account", account.address.octets)])
+        case .setPassword(let address, let password, let hash):
+            let account = try await existing(address)
+            let hash = try await passwordHash(password, hash)
+            try await onDirectory { directory throws(StoreError) in
+                try directory.setPassword(account.address, passwordHash: hash)
+            }
+            Log.info("password set", [LogField("account", account.address.octets)])
+        case .remove(let address, let keepMail):
+            try await removeAccount(try await existing(address), keepMail: keepMail)
+        }
+    }
+
+    private func passwordHash(
+        _ password: [UInt8], _ given: [UInt8]
+    ) async throws(StoreFailure) -> [UInt8] {
+        if !given.isEmpty {
+            guard PasswordHash.isSupported(given) else { throw .notPermitted }
+            return given
+        }
+        let parameters = core.hashing.parameters
+        let made = await core.hashing.run { () -> Result<[UInt8], PasswordHashError> in
+            do throws(PasswordHashError) {
+                return .success(try PasswordHash.make(password, parameters))
+            } catch {
+                return .failure(error)
+            }
+        }
+        guard case .success(let hash) = made else {
+            Log.error("password not hashed")
+            throw .unavailable
+        }
+        return hash
+    }
+
+    /// From here on its sessions are stale and its mail is refused; then the mail goes.
+    private func removeAccount(
+        _ account: AccountRef, keepMail: Bool
+    ) async throws(StoreFailure) {
+        try await onDirectory(removes: account.address) { directory throws(StoreError) in
+            try directory.removeAccount(account.address)
+        }
+        core.watchers.publishRemoval(of: account.address)
+        let lane = core.lane(of: account.address)
+        let root = core.root
+        let outcome = await core.run(on: lane) {
+            lane.withClosed(account.address) { () throws(StoreError) in
+                if !keepMail { try root.removeAccount(account.address) }
+            }
+        }
+        Log.info(
+            "account removed",
+            [LogField("account", account.address.octets), LogField("kept", "\(keepMail)")])
+        if case .failure(let error) = outcome { throw StoreFailure(error) }
+    }
+
+    private func status() async throws(StoreFailure) -> StoreStatus {
+        let (domains, accounts) = try await onDirectory {
+            directory throws(StoreError) -> (UInt32, UInt32) in
+            let domains = try directory.domains()
+            return (UInt32(clamping: domains.count), domains.reduce(0) { $0 &+ $1.accounts })
+        }
+        return StoreStatus(
+            version: Array(Self.version), startedAt: core.startedAt, accounts: accounts,
+            domains: domains, openDatabases: UInt32(clamping: core.openAccounts),
+            sessions: UInt32(max(0, core.metrics.sessions.value())),
+            deliveries: core.deliveries.load(ordering: .relaxed))
+    }
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The accounts that belong to one worker thread. An account's store is used on its lane only, so
+// its operations are in one order and need no lock.
+
+import Mail
+import Store
+import Synchronization
+import Telemetry
+import Transport
+
+/// An account as it was when somebody asked for it: work for an account that has been removed
+/// since (and perhaps made anew) is refused.
+struct AccountRef: Sendable, Hashable {
+    var address: EmailAddress
+    var generation: UInt64
+}
+
+/// One thread's accounts: opened when needed, the longest unused ones closed.
+final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the lane's thread only
+    private struct Open {
+        var store: AccountStore
+        var lastUse: MonotonicInstant
+    }
+
+    /// Messages that one flush may cover.
+    private static let batchLimit = 128
+    private static let idleTime = Duration.seconds(300)
+
+    let index: Int
+    private let root: MailRoot
+    private let limit: Int
+    private let addresses: AddressBook
+    private let watchers: WatchRegistry
+    private let metrics: StoreMetrics
+    private var accounts: [EmailAddress: Open] = [:]
+    private let waiting = Mutex<[AccountRef: [QueuedAppend]]>([:])
+    private let open = Atomic<Int>(0)
+
+    init(
+        index: Int, root: MailRoot, limit: Int, addresses: AddressBook, watchers: WatchRegistry,
+        metrics: StoreMetrics
+    ) {
+        self.index = index
+        self.root = root
+        self.limit = limit
+        self.addresses = addresses
+        self.watchers = watchers
+        self.metrics = metrics
+    }
+
+    var openCount: Int { open.load(ordering: .relaxed) }
+    var hasWork: Bool { openCount > 0 }
+
+    // MARK: - On the lane's thread
+
+    func perform<R>(
+        _ account: AccountRef, _ body: (AccountStore) throws(StoreError) -> R
+    ) -> Result<R, StoreError> {
+        do throws(StoreError) {
+            let store = try store(account)
+            defer { publish(store) }
+            return .success(try body(store))
+        } catch {
+            note(error, account.address)
+            return .failure(error)
+        }
+    }
+
+    /// Closes the account's store, runs `body`, and forgets the store whatever happens.
+    func withClosed<R>(
+        _ address: EmailAddress, _ body: () throws(StoreError) -> R
+    ) -> Result<R, StoreError> {
+        shut(address)
+        do throws(StoreError) {
+            return .success(try body())
+        } catch {
+            note(error, address)
+            return .failure(error)
+        }
+    }
+
+    private func store(_ account: AccountRef) throws(StoreError) -> AccountStore {
+        guard addresses.generation(of: account.address) == account.generation else {
+            throw .noSuchAccount
+        }
+        if let found = accounts[account.address]?.store {
+            accounts[account.address]?.lastUse = .now
+            return found
+        }
+        while accounts.count >= limit,
+            let oldest = accounts.min(by: { $0.value.lastUse < $1.value.lastUse })
+        {
+            shut(oldest.key)
+        }
+        let store = try root.openAccount(account.address)
+        accounts[account.address] = Open(store: store, lastUse: .now)
+        open.store(accounts.count, ordering: .relaxed)
+        return store
+    }
+
+    private func shut(_ address: EmailAddress) {
+        guard let closing = accounts.removeValue(forKey: address) else { return }
+        open.store(accounts.count, ordering: .relaxed)
+        do throws(StoreError) {
+            try closing.store.close()
+        } catch {
+            Log.warn(
+                "account not closed cleanly",
+                [LogField("account", address.octets), LogField("reason", "\(error)")])
+        }
+    }
+
+    private func publish(_ store: AccountStore) {
+        for change in store.takeChanges() { watchers.publish(store.address, change) }
+    }
+
+    private func note(_ error: StoreError, _ address: EmailAddress) {
+        switch error {
+        case .index, .file, .noSpace, .inUse:
+            metrics.failures.increment()
+            Log.error(
+                "store failed",
+                [LogField("account", address.octets), LogField("reason", "\(error)")])
+            // The next request starts with a fresh look at the disk.
+            if case .index = error { shut(address) }
+        default: break
+        }
+    }
+
+    func housekeep() {
+        let now = MonotonicInstant.now
+        for (address, account) in accounts {
+            if account.store.hasUnflushedNames {
+                do throws(StoreError) {
+                    try account.store.flushNames(limit: 256)
+                } catch {
+                    note(error, address)
+                }
+                publish(account.store)
+            } else if account.lastUse.duration(to: now) > Self.idleTime {
+                shut(address)
+            }
+        }
+    }
+
+    func closeAll() {
+        for address in Array(accounts.keys) { shut(address) }
+    }
+
+    // MARK: - Appending
+
+    func enqueue(_ append: QueuedAppend, for account: AccountRef) {
+        waiting.withLock { $0[account, default: []].append(append) }
+    }
+
+    /// Appends what waits for the account, at least up to `own`, and returns what became of `own`.
+    func drain(_ account: AccountRef, until own: QueuedAppend) -> Result<AppendedMessage, StoreError>
+    {
+        while true {
+            if let result = own.result { return result }
+            let batch = waiting.withLock { waiting -> [QueuedAppend] in
+                guard var queue = waiting[account] else { return [] }
+                let batch = Array(queue.prefix(Self.batchLimit))
+                queue.removeFirst(batch.count)
+                waiting[account] = queue.isEmpty ? nil : queue
+                return batch
+            }
+            guard !batch.isEmpty else { return .failure(.notPermitted) }  // `own` was in no queue
+            append(batch, to: account)
+        }
+    }
+
+    private func append(_ batch: [QueuedAppend], to account: AccountRef) {
+        let start = MonotonicInstant.now
+        let outcome = perform(account) { store throws(StoreError) in
+            store.append(batch: batch.map(\.message))
+        }
+        metrics.commits.observe(start.duration(to: .now))
+        metrics.commitMessages.observe(Double(batch.count))
+        for (place, append) in batch.enumerated() {
+            switch outcome {
+            case .success(let results) where place < results.count:
+                if case .failure(let error) = results[place] { note(error, account.address) }
+                append.result = results[place]
+            case .success: append.result = .failure(.notPermitted)
+            case .failure(let error): append.result = .failure(error)
+            }
+        }
+    }
+}
+
+/// A message that waits for its account's next flush.
+final class QueuedAppend: Sendable {
+    let message: PendingAppend
+    private let outcome = Mutex<Result<AppendedMessage, StoreError>?>(nil)
+
+    init(_ message: PendingAppend) { self.message = message }
+
+    var result: Result<AppendedMessage, StoreError>? {
+        get { outcome.withLock { $0 } }
+        set { outcome.withLock { $0 = newValue } }
+    }
+}

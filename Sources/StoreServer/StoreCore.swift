@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What all loops of msgstored share: the mail, the directory, the threads that may block, and who
+// watches what. Opened once, before the first connection is accepted.
+
+import Bytes
+import Config
+import Crypto
+import Mail
+import Store
+import Synchronization
+import Telemetry
+import Transport
+
+/// The store of one process. Usable from every thread.
+package final class StoreCore: Sendable {
+    let root: MailRoot
+    let directory: Directory
+    let addresses: AddressBook
+    let hashing: Hashing
+    let watchers = WatchRegistry()
+    let maildrops = Maildrops()
+    let metrics = StoreMetrics()
+    let startedAt: SecondsSince1970
+    let deliveries = Atomic<UInt64>(0)
+    private let laneWorkers: Workers
+    let lanes: [Lane]
+    private let services = Atomic<Int>(0)
+    private let connectionNumbers = Atomic<UInt64>(0)
+
+    private init(
+        root: MailRoot, directory: Directory, addresses: AddressBook, hashing: Hashing,
+        laneCount: Int, openAccounts: Int, startedAt: SecondsSince1970
+    ) {
+        self.root = root
+        self.directory = directory
+        self.addresses = addresses
+        self.hashing = hashing
+        self.startedAt = startedAt
+        laneWorkers = Workers(count: laneCount, name: "store")
+        let perLane = max(8, openAccounts / laneCount)
+        let (watchers, metrics) = (watchers, metrics)
+        lanes = (0..<laneCount).map { index in
+            Lane(
+                index: index, root: root, limit: perLane, addresses: addresses, watchers: watchers,
+                metrics: metrics)
+        }
+    }
+
+    /// Opens the mail and the directory, and takes back what a crash left half done. Blocks.
+    package static func open(_ suite: Suite) throws(StoreError) -> StoreCore {
+        let settings = suite.msgstored
+        let notice: NoticeSink = { notice in log(notice) }
+        let root = try MailRoot.open(
+            path: settings.maildirRoot, host: suite.server.hostname, notice: notice)
+        try root.rollBackDeliveries()
+        let directory = try Directory.open(
+            stateDirectory: suite.server.stateDirectory,
+            configured: suite.domains.map { Array($0) }, notice: notice)
+        let addresses = AddressBook(directory)
+        addresses.apply(suite)
+        let laneCount = settings.workers > 0 ? min(settings.workers, 256) : 32
+        let parameters = Argon2Parameters(
+            memoryKiB: UInt32(clamping: settings.argon2.memoryKiB),
+            iterations: UInt32(clamping: settings.argon2.iterations),
+            parallelism: UInt32(clamping: settings.argon2.parallelism))
+        let hashing = Hashing(parameters, atOnce: max(1, settings.maxConcurrentHashes))
+        return StoreCore(
+            root: root, directory: directory, addresses: addresses, hashing: hashing,
+            laneCount: laneCount, openAccounts: settings.openDatabases,
+            startedAt: SecondsSince1970(WallClock.seconds()))
+    }
+
+    private static func log(_ notice: StoreNotice) {
+        let fields = [
+            LogField("reason", notice.kind.rawValue), LogField("account", notice.account),
+            LogField("mailbox", notice.subject), LogField("count", notice.count),
+        ]
+        switch notice.kind {
+        case .indexRebuilt, .indexMovedAside, .deliveryRolledBack, .postponed:
+            Log.warn("store repaired", fields)
+        case .adopted, .vanished, .folderChanged, .ignored:
+            Log.info("store noticed", fields)
+        }
+    }
+
+    /// New settings. Called by every loop; doing it again changes nothing.
+    func apply(_ suite: Suite) {
+        for name in suite.domains {
+            do throws(StoreError) {
+                try directory.addDomain(Array(name))
+            } catch {
+                if error != .alreadyExists {
+                    Log.error(
+                        "domain not added",
+                        [LogField("account", name), LogField("reason", "\(error)")])
+                }
+            }
+        }
+        addresses.apply(suite)
+    }
+
+    // MARK: - Blocking work
+
+    func lane(of address: EmailAddress) -> Lane {
+        // FNV-1a: the same account always has the same thread.
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        for octet in address.octets { hash = (hash ^ UInt64(octet)) &* 0x100_0000_01B3 }
+        return lanes[Int(hash % UInt64(lanes.count))]
+    }
+
+    /// Runs `body` on the lane's thread.
+    func run<R: Sendable>(on lane: Lane, _ body: @escaping @Sendable () -> R) async -> R {
+        await laneWorkers.run(lane: lane.index, body)
+    }
+
+    /// Runs blocking work that belongs to no account.
+    func run<R: Sendable>(_ body: @escaping @Sendable () -> R) async -> R {
+        await laneWorkers.run(lane: Int.random(in: 0..<lanes.count), body)
+    }
+
+    /// Runs one operation on an account's store; whoever watches what it changed is told before
+    /// this returns.
+    func perform<R: Sendable>(
+        _ account: AccountRef,
+        _ body: @escaping @Sendable (AccountStore) throws(StoreError) -> R
+    ) async -> Result<R, StoreError> {
+        let lane = lane(of: account.address)
+        return await run(on: lane) { lane.perform(account, body) }
+    }
+
+    /// Adds a message; concurrent calls for one account share their flushes.
+    func append(
+        _ account: AccountRef, _ message: PendingAppend
+    ) async -> Result<AppendedMessage, StoreError> {
+        let lane = lane(of: account.address)
+        let queued = QueuedAppend(message)
+        lane.enqueue(queued, for: account)
+        return await run(on: lane) {
+            // Whoever runs first takes all that wait for this account along.
+            lane.drain(account, until: queued)
+        }
+    }
+
+    // MARK: - Life
+
+    func nextConnectionNumber() -> UInt64 {
+        connectionNumbers.wrappingAdd(1, ordering: .relaxed).newValue
+    }
+
+    /// True for the first service only: it does the housekeeping.
+    func serviceStarted() -> Bool {
+        services.wrappingAdd(1, ordering: .acquiringAndReleasing).oldValue == 0
+    }
+
+    /// The last service closes the store.
+    func serviceEnded() async {
+        guard services.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 else {
+            return
+        }
+        await close()
+    }
+
+    /// Writes file names behind and closes idle accounts.
+    func housekeep() async {
+        for lane in lanes where lane.hasWork { await run(on: lane) { lane.housekeep() } }
+    }
+
+    /// Closes every account and the directory.
+    package func close() async {
+        for lane in lanes { await run(on: lane) { lane.closeAll() } }
+        directory.close()
+    }
+
+    var openAccounts: Int { lanes.reduce(0) { $0 + $1.openCount } }
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What msgstored counts. docs/metrics.md lists the names.
+
+import Glibc
+import Telemetry
+
+struct StoreMetrics: Sendable {
+    private static let durations = [
+        0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
+        2.5, 10,
+    ]
+
+    let requests = Metrics.shared.histogram(
+        "msgstored_request_duration_seconds",
+        help: "Time from reading a request to its answer, by kind of request.", labels: ["op"],
+        buckets: durations)
+    let commits = Metrics.shared.histogram(
+        "msgstored_commit_duration_seconds",
+        help: "Time to make one batch of messages of one account durable.", buckets: durations)
+    let commitMessages = Metrics.shared.histogram(
+        "msgstored_commit_messages", help: "Messages that were made durable together.",
+        buckets: [1, 2, 4, 8, 16, 32, 64, 128])
+    let deliveries = Metrics.shared.counter(
+        "msgstored_deliveries_total",
+        help: "Deliveries, by result: stored, refused (nothing to retry) or failed.",
+        labels: ["result"])
+    let deliveredMessages = Metrics.shared.counter(
+        "msgstored_delivered_messages_total", help: "Messages delivered, one per recipient.")
+    let logins = Metrics.shared.counter(
+        "msgstored_auth_total", help: "Password checks, by service and result.",
+        labels: ["service", "result"])
+    let sessions = Metrics.shared.gauge(
+        "msgstored_sessions", help: "Logins that are open on connections of front daemons.")
+    let connections = Metrics.shared.gauge(
+        "msgstored_connections", help: "Connections of front daemons, by door.", labels: ["door"])
+    let refusedFrames = Metrics.shared.counter(
+        "msgstored_refused_frames_total",
+        help: "Connections that were closed because of a frame that made no sense.",
+        labels: ["door"])
+    let failures = Metrics.shared.counter(
+        "msgstored_store_errors_total", help: "Operations that failed because of disk or index.")
+}
+
+extension Histogram {
+    func observe(_ duration: Duration, _ labelValues: [String] = []) {
+        let (seconds, attoseconds) = duration.components
+        observe(Double(seconds) + Double(attoseconds) * 1e-18, labelValues)
+    }
+}
+
+/// The time of day.
+enum WallClock {
+    static func seconds() -> Int64 {
+        var time = timespec()
+        unsafe clock_gettime(CLOCK_REALTIME, &time)
+        return Int64(time.tv_sec)
+    }
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Who watches which mailbox, and how a change on one thread reaches connections on the loops.
+
+import Mail
+import Store
+import Synchronization
+import Wire
+
+/// One session that has a mailbox open.
+struct Watcher: Hashable, Sendable {
+    let inbox: LoopInbox
+    let connection: UInt64
+    let session: SessionHandle
+
+    static func == (left: Watcher, right: Watcher) -> Bool {
+        left.connection == right.connection && left.session == right.session
+    }
+
+    func hash(into hasher: inout Hasher) {
+        hasher.combine(connection)
+        hasher.combine(session)
+    }
+}
+
+/// All open mailboxes of all connections.
+final class WatchRegistry: Sendable {
+    private struct Key: Hashable {
+        var account: EmailAddress
+        var mailbox: MailboxID
+    }
+
+    private let watchers = Mutex<[Key: Set<Watcher>]>([:])
+
+    func add(_ watcher: Watcher, _ account: EmailAddress, _ mailbox: MailboxID) {
+        watchers.withLock {
+            _ = $0[Key(account: account, mailbox: mailbox), default: []].insert(watcher)
+        }
+    }
+
+    func remove(_ watcher: Watcher, _ account: EmailAddress, _ mailbox: MailboxID) {
+        let key = Key(account: account, mailbox: mailbox)
+        watchers.withLock { watchers in
+            watchers[key]?.remove(watcher)
+            if watchers[key]?.isEmpty == true { watchers[key] = nil }
+        }
+    }
+
+    /// Called on the account's lane after a change is durable.
+    func publish(_ account: EmailAddress, _ change: MailboxChange) {
+        let told = watchers.withLock { $0[Key(account: account, mailbox: change.mailbox)] } ?? []
+        for watcher in told {
+            watcher.inbox.put(
+                Notice(
+                    connection: watcher.connection, session: watcher.session,
+                    mailbox: change.mailbox),
+                change.highestModSeq)
+        }
+    }
+
+    /// Everybody who has anything of this account open: it is gone.
+    func publishRemoval(of account: EmailAddress) {
+        let told = watchers.withLock { $0.filter { $0.key.account == account } }
+        for (key, watchers) in told {
+            for watcher in watchers {
+                watcher.inbox.put(
+                    Notice(
+                        connection: watcher.connection, session: watcher.session,
+                        mailbox: key.mailbox), .max)
+            }
+        }
+    }
+
+    var count: Int { watchers.withLock { $0.count } }
+}
+
+/// An event for one session. Several for the same mailbox become one.
+struct Notice: Hashable, Sendable {
+    var connection: UInt64
+    var session: SessionHandle
+    var mailbox: MailboxID
+}
+
+/// Events on their way to one loop. Put from any thread, taken on the loop.
+final class LoopInbox: Sendable {
+    private struct State {
+        var notices: [Notice: UInt64] = [:]
+        var waiter: CheckedContinuation<Void, Never>?
+    }
+
+    private let state = Mutex(State())
+
+    func put(_ notice: Notice, _ highestModSeq: UInt64) {
+        let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+            state.notices[notice] = max(highestModSeq, state.notices[notice] ?? 0)
+            defer { state.waiter = nil }
+            return state.waiter
+        }
+        waiter?.resume()
+    }
+
+    /// Waits for at least one. One task only.
+    func take() async -> [Notice: UInt64] {
+        await withCheckedContinuation { continuation in
+            let isReady = state.withLock { state in
+                if state.notices.isEmpty {
+                    state.waiter = continuation
+                    return false
+                }
+                return true
+            }
+            if isReady { continuation.resume() }
+        }
+        return state.withLock { state in
+            defer { state.notices = [:] }
+            return state.notices
+        }
+    }
+}
+
+/// Accounts whose INBOX a POP3 session holds. RFC 1939 §4.
+final class Maildrops: Sendable {
+    private let held = Mutex<Set<EmailAddress>>([])
+
+    /// False if somebody else has it.
+    func lock(_ account: EmailAddress) -> Bool { held.withLock { $0.insert(account).inserted } }
+
+    func unlock(_ account: EmailAddress) { held.withLock { _ = $0.remove(account) } }
+}

@@ -117,7 +117,7 @@ let package = Package(
         tests("WireTests", ["Wire", "Mail", "Bytes"]),
         tests("ConfigTests", ["Config", "Mail", "Bytes"]),
         tests("TelemetryTests", ["Telemetry", "Bytes"]),
-        tests("TransportTests", ["Transport", "Telemetry", "Mail", "Bytes", "CLinux"]),
+        tests("TransportTests", ["Transport", "Telemetry", "Mail", "Bytes", "CLinux", "CSSL"]),
         tests("StoreTests", ["Store", "Crypto", "MIME", "Mail", "Bytes", "CLinux"]),
         tests(
             "StoreServerTests",

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// libFuzzer entry: a message with all that FETCH and SEARCH do to it. It must not trap, and what
+// comes out must fit together.
+
+import Bytes
+import IMAP
+import MIME
+
+private let needles = [SearchText(Array("na\u{EF}ve".utf8)), SearchText(Array("zz".utf8))]
+
+private let sections = [
+    Section(text: .header), Section(text: .text), Section(part: [1]), Section(part: [1, 1]),
+    Section(part: [2], text: .mime), Section(part: [1], text: .header),
+    Section(part: [1, 2], text: .headerFieldsNot([Array("subject".utf8)])),
+    Section(text: .headerFields([Array("from".utf8), Array("to".utf8)])),
+]
+
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzz(_ pointer: UnsafePointer<UInt8>, _ count: Int) -> CInt {
+    let message = Array(UnsafeBufferPointer(start: pointer, count: count))
+    let structure = MessageStructure(message.span)
+    checkStructure(structure, message)
+    checkHeader(message)
+
+    var output: [UInt8] = []
+    for form in [BodyStructure.Form.body, .bodyStructure] {
+        BodyStructure.append(structure, of: message.span, form: form, to: &output)
+        checkList(output)
+        output.removeAll()
+    }
+    Envelope.append(header: message.span, to: &output)
+    checkList(output)
+
+    for section in sections {
+        let partial = Section.Partial(start: 3, count: 5)
+        let content = section.resolve(in: message.span, structure: structure)
+        precondition(content == section.resolve(in: message.span))
+        if case .range(let range) = content { precondition(range.upperBound <= count) }
+        _ = content.cut(to: partial)
+    }
+    for needle in needles {
+        let isInBody = needle.isInBody(of: message.span, structure)
+        precondition(!isInBody || needle.isInText(of: message.span, structure))
+        _ = needle.isIn(field: Array("subject".utf8), ofHeader: message.span)
+    }
+    _ = SearchText.sentDay(ofHeader: message.span)
+    _ = InternalDate.parse(message.span)
+    return 0
+}
+
+private func checkStructure(_ structure: MessageStructure, _ message: [UInt8]) {
+    var isChild = [Bool](repeating: false, count: structure.parts.count)
+    for (number, part) in structure.parts.enumerated() {
+        precondition(part.header.upperBound == part.body.lowerBound)
+        precondition(part.body.upperBound <= message.count)
+        precondition(part.lines == message[part.body].count { $0 == .lf })
+        var last = part.body.lowerBound
+        var child = part.firstChild
+        while let current = child {
+            let inner = structure.parts[current]
+            precondition(current > number && !isChild[current])
+            precondition(inner.header.lowerBound >= last)
+            precondition(inner.body.upperBound <= part.body.upperBound)
+            isChild[current] = true
+            last = inner.body.upperBound
+            child = inner.nextSibling
+        }
+        checkTexts(part, message)
+    }
+    precondition(isChild.dropFirst().allSatisfy { $0 })
+}
+
+/// Texts are valid UTF-8 whatever was in the message.
+private func checkTexts(_ part: MessagePart, _ message: [UInt8]) {
+    var reader = HeaderReader(part.header)
+    while let field = reader.next(message.span) {
+        precondition(field.end <= part.header.upperBound)
+        var text: [UInt8] = []
+        HeaderText.append(message.span, field.body, to: &text)
+        precondition(String(validating: text, as: UTF8.self) != nil)
+        if let parameters = ParameterizedField(message.span, field.body)?.parameters {
+            for parameter in Parameter.all(message.span, parameters) { _ = parameter.text }
+        }
+        _ = MessageDate(message.span, field.body)
+    }
+    var transfer = TransferDecoder(part.encoding)
+    var decoded: [UInt8] = []
+    transfer.decode(message.span.extracting(part.body), into: &decoded)
+    transfer.finish(into: &decoded)
+    for charset in [Charset.utf8, .unknown, .utf16, .single(5)] {
+        let text = charset.utf8(from: decoded)
+        precondition(String(validating: text, as: UTF8.self) != nil)
+        var folded: [UInt8] = []
+        CaseFolding.append(text, to: &folded)
+        precondition(String(validating: folded, as: UTF8.self) != nil)
+    }
+}
+
+private func checkHeader(_ message: [UInt8]) {
+    let summary = HeaderSummary(header: message.span)
+    for text in [summary.subject, summary.from, summary.to, summary.messageID] {
+        precondition(text.count <= HeaderSummary.octetLimit)
+        precondition(String(validating: text, as: UTF8.self) != nil)
+    }
+}
+
+/// Exactly one list: quotes closed, literals whole, parentheses balanced.
+private func checkList(_ octets: [UInt8]) {
+    var depth = 0
+    var index = 0
+    while index < octets.count {
+        switch octets[index] {
+        case 0x28: depth += 1
+        case 0x29:
+            depth -= 1
+            precondition(depth > 0 || index == octets.count - 1)
+        case 0x22:
+            index += 1
+            while octets[index] != 0x22 {
+                precondition(octets[index] < 0x80 && octets[index] != .cr && octets[index] != .lf)
+                index += octets[index] == 0x5C ? 2 : 1
+            }
+        case 0x7B:
+            var length = 0
+            index += 1
+            while octets[index] != 0x7D {
+                length = length * 10 + Int(octets[index] - 0x30)
+                index += 1
+            }
+            precondition(octets[index + 1] == .cr && octets[index + 2] == .lf)
+            precondition(!octets[(index + 3)..<(index + 3 + length)].contains(0))
+            index += 2 + length
+        default: precondition(octets[index] >= 0x20 && octets[index] < 0x7F)
+        }
+        index += 1
+    }
+    precondition(depth == 0)
+}

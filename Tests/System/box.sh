@@ -15,16 +15,13 @@ life=${BOX_LIFE:-300}
 limit=${BOX_LIMIT:-120}
 systemd=/lib/systemd/systemd
 
-# Units of the host that mean nothing inside, take long, or would touch what is not theirs.
-masked=(getty.target console-getty.service remote-fs.target apt-daily.timer
-    apt-daily-upgrade.timer dpkg-db-backup.timer man-db.timer e2scrub_all.timer
-    e2scrub_reap.service logrotate.timer fstrim.timer systemd-update-utmp.service
-    systemd-update-utmp-runlevel.service systemd-sysctl.service systemd-modules-load.service
-    systemd-random-seed.service systemd-binfmt.service systemd-timesyncd.service
-    systemd-resolved.service systemd-networkd.service dev-hugepages.mount dev-mqueue.mount
-    sys-kernel-debug.mount sys-kernel-tracing.mount networking.service ssh.service cron.service
-    docker.service docker.socket containerd.service postgresql.service prometheus.service
-    postfix.service dovecot.service exim4.service fail2ban.service)
+# It boots to basic.target: of the host's own services none is started. These would be all the same.
+masked=(systemd-sysctl.service systemd-modules-load.service systemd-random-seed.service
+    systemd-binfmt.service systemd-timesyncd.service systemd-resolved.service
+    systemd-networkd.service systemd-udevd.service systemd-udev-trigger.service
+    systemd-update-utmp.service dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount
+    sys-kernel-tracing.mount networking.service apt-daily.timer apt-daily-upgrade.timer
+    dpkg-db-backup.timer man-db.timer e2scrub_all.timer logrotate.timer fstrim.timer)
 
 die() { echo "box: $*" >&2; exit 1; }
 
@@ -99,6 +96,7 @@ prepare() { # DIR TREE
         rm -rf "$root/etc/systemd/system/$unit"
         ln -s /dev/null "$root/etc/systemd/system/$unit"
     done
+    ln -sfn /lib/systemd/system/basic.target "$root/etc/systemd/system/default.target"
     rm -f "$root/etc/machine-id" "$root/etc/fstab" "$root/etc/hosts" "$root/etc/hostname"
     : >"$root/etc/fstab"
     : >"$root/etc/machine-id"

@@ -34,6 +34,11 @@ package struct CommandAssembler: Sendable {
         package var count: Int
         /// The client waits for `+` before it sends.
         package var isSynchronizing: Bool
+
+        package init(count: Int, isSynchronizing: Bool) {
+            self.count = count
+            self.isSynchronizing = isSynchronizing
+        }
     }
 
     /// What must happen next.

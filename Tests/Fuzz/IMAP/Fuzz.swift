@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Fuzzing the IMAP grammar: whole commands, commands in lines and literals, names and patterns.
+
+import Bytes
+import IMAP
+import Mail
+
+/// One input: lines, each split further by its first octet.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzz(_ pointer: UnsafePointer<UInt8>, _ count: Int) -> CInt {
+    let octets = Array(UnsafeBufferPointer(start: pointer, count: count))
+    if let command = try? TaggedCommand(octets) { exercise(command.command) }
+    assemble(octets)
+    if let decoded = ModifiedUTF7.decode(octets) {
+        guard ModifiedUTF7.encode(decoded) == octets else { fatalError("two spellings") }
+    }
+    if let name = MailboxName(wire: octets) {
+        let encoded = ModifiedUTF7.encode(name.octets)
+        guard MailboxName(wire: encoded) == name else { fatalError("name does not come back") }
+        _ = ListPattern(octets)?.matches(name)
+    }
+    return 0
+}
+
+private func exercise(_ command: Command) {
+    switch command {
+    case .fetch(let fetch):
+        _ = fetch.set.resolved(largest: 100)
+        for case .section(let section) in fetch.attributes {
+            var label: [UInt8] = []
+            section.appendLabel(to: &label)
+            let message = Array("Subject: x\r\n\r\nbody\r\n")
+            _ = section.section.resolve(in: message.span)
+        }
+    case .search(let program, _):
+        let search = PreparedSearch(
+            program, keywords: [Array("k")], messages: 10, largestUID: 10, now: 1_600_000_000)
+        let entry = MessageEntry(
+            uid: 5, size: 9, flags: .seen, modSeq: 3, internalDate: 1_500_000_000)
+        let verdict = search.verdict(entry, number: 5)
+        let matches = search.matches(entry, number: 5, Array("Subject: x\r\n\r\nbody\r\n"))
+        if verdict == .yes, !matches { fatalError("the view and the text disagree") }
+        if verdict == .no, matches { fatalError("the view and the text disagree") }
+    case .list(let list):
+        for pattern in list.patterns {
+            _ = ListPattern(list.reference + pattern)?.matches(.inbox)
+        }
+    default: break
+    }
+}
+
+/// Lines and literals as a session would feed them, within its limits.
+private func assemble(_ octets: [UInt8]) {
+    let limits = CommandAssembler.Limits(command: 4_096, literal: 256, message: 1_024)
+    var assembler = CommandAssembler(limits: limits)
+    var rest = octets[...]
+    while let end = rest.firstIndex(of: 0x0A) {
+        let line = Array(rest[..<end])
+        rest = rest[(end + 1)...]
+        switch assembler.add(line: line.span) {
+        case .command:
+            if let command = try? TaggedCommand(assembler.octets) { exercise(command.command) }
+            assembler.reset()
+        case .literal(let literal):
+            guard literal.count <= limits.literal, assembler.octets.count <= limits.command + 2
+            else { fatalError("limit passed") }
+            guard rest.count >= literal.count else { return }
+            assembler.add(literal: Array(rest.prefix(literal.count)))
+            rest = rest.dropFirst(literal.count)
+        case .message(_, let literal):
+            guard literal.count <= limits.message else { fatalError("limit passed") }
+            rest = rest.dropFirst(literal.count)
+            assembler.reset()
+        case .refused: assembler.reset()
+        }
+    }
+}

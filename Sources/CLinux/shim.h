@@ -10,9 +10,9 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -28,7 +28,7 @@
 // Declared here because their headers show them only to _GNU_SOURCE.
 extern int accept4(int, struct sockaddr *, socklen_t *, int);
 extern int pipe2(int[2], int);
-extern int pthread_setname_np(pthread_t, const char *);
+extern int pthread_setname_np(unsigned long, const char *);
 
 // Swift sees these as enums of several types or not at all.
 static const uint32_t martlet_epoll_in = EPOLLIN;
@@ -155,10 +155,19 @@ static inline socklen_t martlet_unix_address(struct sockaddr_un *address, const 
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + 1);
 }
 
+// The environment; Swift refuses the global variable itself.
+extern char **environ;
+static inline char *_Nullable *_Nonnull martlet_environment(void) { return environ; }
+
 // Swift's runtime calls this for every job that has no executor of ours (debug builds trap it).
 extern void *_Nullable swift_task_enqueueGlobal_hook;
-static inline void martlet_set_global_enqueue_hook(void *_Nullable function) {
-    swift_task_enqueueGlobal_hook = function;
+static inline void martlet_job_left_the_loop(void) {
+    static const char text[] = "a job left its event loop\n";
+    if (write(2, text, sizeof text - 1) < 0) _exit(134);
+    abort();
+}
+static inline void martlet_trap_jobs_outside_loops(void) {
+    swift_task_enqueueGlobal_hook = (void *)martlet_job_left_the_loop;
 }
 
 #endif

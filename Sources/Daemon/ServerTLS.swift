@@ -4,6 +4,7 @@
 // that tickets of one loop resume on another. Under systemd the files are credentials
 // (systemd.exec(5), LoadCredential=): `tls` for the directory of the configured file.
 
+import CLinux
 import Config
 import Glibc
 import Synchronization

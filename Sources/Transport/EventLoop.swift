@@ -18,7 +18,7 @@ package class EventTarget {
 }
 
 /// The loop itself.
-@safe package final class EventLoop: TaskExecutor, SerialExecutor, @unchecked Sendable {  // safe: all but `foreign`, `wakePending` and `thread` belong to the loop's own thread
+@safe final class EventLoop: TaskExecutor, SerialExecutor, @unchecked Sendable {  // safe: all but `foreign`, `wakePending` and `thread` belong to the loop's own thread
     @safe private struct Slot {
         /// Unowned: a target unregisters before it goes.
         var target: Unmanaged<EventTarget>?
@@ -57,8 +57,9 @@ package class EventTarget {
     var whenDrained: (() -> Void)?
     private(set) var isDraining = false
     private var acceptors: [Acceptor] = []
+    var watchers: [Watcher] = []
 
-    package init() throws(ConnectionError) {
+    init() throws(ConnectionError) {
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         guard epoll >= 0 else { throw .system(errno) }
         wakeup = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
@@ -85,7 +86,7 @@ package class EventTarget {
 
     // MARK: Executor
 
-    package func enqueue(_ job: consuming ExecutorJob) {
+    func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         if isCurrent {
             ready.append(job)
@@ -95,7 +96,7 @@ package class EventTarget {
         }
     }
 
-    package func checkIsolated() {
+    func checkIsolated() {
         precondition(isCurrent, "not on this loop")
     }
 
@@ -125,7 +126,7 @@ package class EventTarget {
     // MARK: Running
 
     /// Runs until `stop`. Must be called once, on the thread that is to be the loop's.
-    package func run() {
+    func run() {
         thread.store(UInt(pthread_self()), ordering: .relaxed)
         var batch: [UnownedJob] = []
         let events = UnsafeMutableBufferPointer<epoll_event>.allocate(capacity: Self.eventBatch)
@@ -161,7 +162,7 @@ package class EventTarget {
     }
 
     /// Ends `run` at the end of the present turn. Tasks that still wait are abandoned.
-    package func stop() { isStopped = true }
+    func stop() { isStopped = true }
 
     private func takeForeign() {
         var count: UInt64 = 0

@@ -13,15 +13,12 @@ package final class ListenerSocket: Sendable {
     package let localPort: UInt16
     package let isUnix: Bool
     let descriptor: Int32
-    /// The file of a Unix socket that we made ourselves.
-    private let ownedPath: String?
 
     /// Takes over a socket that is already listening.
     package init(
-        adopting socket: consuming Descriptor, name: String, ownedPath: String? = nil
+        adopting socket: consuming Descriptor, name: String
     ) throws(ConnectionError) {
         self.name = name
-        self.ownedPath = ownedPath
         descriptor = socket.release()
         var address = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)

@@ -30,6 +30,8 @@ package final class LoopContext {
     let loop: EventLoop
     /// Threads for blocking work, shared by all loops.
     package let workers: Workers
+    /// Whatever the owner of the loop wants to find again on it.
+    package var attachment: AnyObject?
 
     init(loop: EventLoop, workers: Workers) {
         self.loop = loop
@@ -146,6 +148,32 @@ package final class LoopContext {
     package func stopListening(on socket: ListenerSocket) {
         loop.removeAcceptors { $0.socket === socket }
     }
+}
+
+extension LoopContext {
+    /// Calls `body` on the loop, outside of any task, whenever `descriptor` is readable, as long as
+    /// the loop lives. `body` must read what is there.
+    package func watch(
+        _ descriptor: consuming Descriptor, _ body: @escaping (borrowing Descriptor) -> Void
+    ) throws(ConnectionError) {
+        let number = descriptor.rawValue
+        let watcher = Watcher(descriptor, body)
+        try loop.register(number, events: martlet_epoll_in, watcher)
+        loop.watchers.append(watcher)
+    }
+}
+
+/// A descriptor that is not a stream, such as a signalfd.
+final class Watcher: EventTarget {
+    private let descriptor: Descriptor
+    private let body: (borrowing Descriptor) -> Void
+
+    init(_ descriptor: consuming Descriptor, _ body: @escaping (borrowing Descriptor) -> Void) {
+        self.descriptor = descriptor
+        self.body = body
+    }
+
+    override func handle(_ events: UInt32) { body(descriptor) }
 }
 
 extension PeerAddress {

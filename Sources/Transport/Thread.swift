@@ -40,18 +40,21 @@ package enum Thread {
 
 /// An event loop on a thread of its own.
 package final class LoopThread: Sendable {
-    package let loop: EventLoop
+    private let loop: EventLoop
     private let workers: Workers
 
-    /// - Parameter setUp: called on the loop before anything else.
+    /// - Parameters:
+    ///   - isCallersThread: no thread is started; the caller's is used, by `runHere`.
+    ///   - setUp: called on the loop before anything else.
     package init(
-        name: String, workers: Workers, setUp: @escaping @Sendable (LoopContext) -> Void
+        name: String, workers: Workers, isCallersThread: Bool = false,
+        setUp: @escaping @Sendable (LoopContext) -> Void
     ) throws(ConnectionError) {
         loop = try EventLoop()
         self.workers = workers
         let loop = loop
         submit(setUp)
-        Thread.start(name: name) { loop.run() }
+        if !isCallersThread { Thread.start(name: name) { loop.run() } }
     }
 
     /// Calls `body` on the loop, soon.
@@ -60,13 +63,16 @@ package final class LoopThread: Sendable {
         loop.submit { loop in body(loop.context(workers)) }
     }
 
+    /// Runs the loop on this thread until `stop`.
+    package func runHere() { loop.run() }
+
     /// Ends the loop. Sessions that still run are abandoned, not told.
     package func stop() { loop.submit { $0.stop() } }
 }
 
 extension EventLoop {
     /// The one context of this loop.
-    package func context(_ workers: Workers) -> LoopContext {
+    func context(_ workers: Workers) -> LoopContext {
         if let contextIfMade { return contextIfMade }
         let made = LoopContext(loop: self, workers: workers)
         contextIfMade = made

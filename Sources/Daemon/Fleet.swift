@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The loops of a daemon, each with its own service object.
+
+import Config
+import Synchronization
+import Telemetry
+import Transport
+
+/// What lives on one loop.
+final class LoopState {
+    let service: any LoopService
+    let index: Int
+    /// On the first loop only.
+    var supervisor: Supervisor?
+
+    init(service: any LoopService, index: Int) {
+        self.service = service
+        self.index = index
+    }
+}
+
+extension LoopContext {
+    var state: LoopState? { attachment as? LoopState }
+}
+
+/// All loops. The first one runs on the main thread and has the supervisor.
+final class Fleet: Sendable {
+    let loops: [LoopThread]
+    let first: LoopThread
+    private let metricsListener: String
+
+    init(
+        _ program: Program, _ suite: Suite, loops count: Int, workers: Workers,
+        listening: [ListenerSocket]
+    ) throws(ConnectionError) {
+        metricsListener = program.metricsListener
+        var made: [LoopThread] = []
+        let listener = program.metricsListener
+        for index in 0..<count {
+            let setUp: @Sendable (LoopContext) -> Void = { context in
+                let service = program.makeService(context, suite)
+                context.attachment = LoopState(service: service, index: index)
+                Fleet.listen(context, listening, metricsListener: listener)
+            }
+            made.append(
+                try LoopThread(
+                    name: "\(program.name)-loop\(index)", workers: workers,
+                    isCallersThread: index == 0, setUp: setUp))
+        }
+        loops = made
+        first = made[0]
+    }
+
+    /// Begins to accept on one loop. Metrics are answered by the first one only.
+    static func listen(
+        _ context: LoopContext, _ sockets: [ListenerSocket], metricsListener: String
+    ) {
+        guard let state = context.state else { return }
+        for socket in sockets {
+            let isMetrics = socket.name == metricsListener
+            if isMetrics, state.index != 0 { continue }
+            do throws(ConnectionError) {
+                if isMetrics {
+                    try context.listen(on: socket, survivesDraining: true) { connection in
+                        await state.supervisor?.answer(connection)
+                    }
+                } else {
+                    let service = state.service
+                    try context.listen(on: socket) { await service.serve($0) }
+                }
+            } catch {
+                Log.error(
+                    "cannot accept",
+                    [LogField("listener", socket.name), LogField("reason", error.text)])
+            }
+        }
+    }
+
+    /// Calls `body` on every loop, then `done` on the first one with what they gave.
+    func each<Value: Sendable>(
+        _ body: @escaping @Sendable (LoopContext) -> Value,
+        done: @escaping @Sendable (LoopContext, [Value]) -> Void
+    ) {
+        let gathered = Gathered<Value>()
+        let count = loops.count
+        let first = first
+        for loop in loops {
+            loop.submit { context in
+                let all = gathered.values.withLock { values in
+                    values.append(body(context))
+                    return values
+                }
+                if all.count == count { first.submit { context in done(context, all) } }
+            }
+        }
+    }
+
+    /// Takes new settings to every loop, then calls `done` on the first one.
+    func reload(
+        _ suite: Suite, added: [ListenerSocket], removed: [ListenerSocket],
+        done: @escaping @Sendable (LoopContext) -> Void
+    ) {
+        let listener = metricsListener
+        each { context in
+            context.state?.service.reload(suite)
+            for socket in removed { context.stopListening(on: socket) }
+            Fleet.listen(context, added, metricsListener: listener)
+        } done: { context, _ in
+            done(context)
+        }
+    }
+
+    /// Lets all sessions end, then calls `done` on the first loop.
+    func drain(done: @escaping @Sendable (LoopContext) -> Void) {
+        let counter = Gathered<Void>()
+        let count = loops.count
+        let first = first
+        for loop in loops {
+            loop.submit { context in
+                context.drain {
+                    context.spawn {
+                        await context.state?.service.shutDown()
+                        let all = counter.values.withLock { values in
+                            values.append(())
+                            return values.count
+                        }
+                        if all == count { first.submit(done) }
+                    }
+                }
+            }
+        }
+    }
+
+    func killConnections() {
+        for loop in loops { loop.submit { $0.killConnections() } }
+    }
+}
+
+/// Values from several loops.
+private final class Gathered<Value: Sendable>: Sendable {
+    let values = Mutex<[Value]>([])
+}

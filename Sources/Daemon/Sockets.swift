@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which sockets are open: systemd's, or bound here from the configuration. Kept over a reload.
+
+import Config
+import Glibc
+import Telemetry
+import Transport
+
+/// The listening sockets of the process. Belongs to the first loop.
+struct Sockets {
+    /// What a socket is for; a changed address is another socket.
+    struct Place: Hashable {
+        let name: String
+        let address: ListenAddress
+    }
+
+    /// Why a listener cannot be opened.
+    struct Failure: Error {
+        let listener: String
+        let reason: String
+    }
+
+    /// Nil: no systemd, everything is bound here.
+    let passed: [String: [ListenerSocket]]?
+    private(set) var open: [Place: [ListenerSocket]] = [:]
+
+    init(passed: [String: [ListenerSocket]]?) { self.passed = passed }
+
+    /// Opens what is new and forgets what is gone.
+    ///
+    /// - Returns: what to begin and to stop listening on. After a throw nothing has changed.
+    mutating func change(
+        to listeners: [ListenerSettings], runDirectory: String
+    ) throws(Failure) -> (added: [ListenerSocket], removed: [ListenerSocket]) {
+        var next: [Place: [ListenerSocket]] = [:]
+        var added: [ListenerSocket] = []
+        for listener in listeners {
+            let place = Place(name: listener.name, address: listener.address)
+            if let known = open[place] {
+                next[place] = known
+                continue
+            }
+            let sockets = try sockets(listener, runDirectory: runDirectory)
+            next[place] = sockets
+            added += sockets
+        }
+        var removed: [ListenerSocket] = []
+        for (place, sockets) in open where next[place] == nil {
+            // A passed socket may serve the same name under a changed address.
+            removed += sockets.filter { socket in !added.contains { $0 === socket } }
+        }
+        added.removeAll { socket in open.values.contains { $0.contains { $0 === socket } } }
+        open = next
+        return (added, removed)
+    }
+
+    private func sockets(
+        _ listener: ListenerSettings, runDirectory: String
+    ) throws(Failure) -> [ListenerSocket] {
+        if let passed {
+            // systemd decides what is open: an administrator who disabled a .socket unit means it.
+            if let sockets = passed[listener.name] { return sockets }
+            Log.info("listener is off, no socket was passed", [LogField("listener", listener.name)])
+            return []
+        }
+        do throws(ConnectionError) {
+            switch listener.address {
+            case .tcp(let host, let port):
+                return try ListenerSocket.bind(host: host, port: port, name: listener.name)
+            case .unix(let path):
+                if unsafe mkdir(runDirectory, 0o755) != 0, errno != EEXIST {
+                    throw .system(errno)
+                }
+                return [try ListenerSocket.bind(unix: path, name: listener.name)]
+            }
+        } catch {
+            throw Failure(
+                listener: listener.name, reason: "\(listener.address.text): \(error.text)")
+        }
+    }
+}
+
+extension ListenAddress {
+    var text: String {
+        switch self {
+        case .tcp(let host, let port): "\(host):\(port)"
+        case .unix(let path): path
+        }
+    }
+}
+
+extension ConnectionError {
+    /// For people.
+    var text: String {
+        switch self {
+        case .system(let number): unsafe String(cString: strerror(number))
+        default: "\(self)"
+        }
+    }
+}

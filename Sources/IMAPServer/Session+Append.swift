@@ -13,21 +13,6 @@ import Telemetry
 import Transport
 import Wire
 
-/// Makes every line end CRLF: some clients send bare LF, and what is stored has CRLF only.
-struct LineEndings {
-    private var lastWasCR = false
-
-    mutating func append(_ octets: Span<UInt8>, to message: inout [UInt8]) {
-        message.reserveCapacity(message.count + octets.count)
-        for index in octets.indices {
-            let octet = octets[index]
-            if octet == .lf, !lastWasCR { message.append(.cr) }
-            message.append(octet)
-            lastWasCR = octet == .cr
-        }
-    }
-}
-
 extension Session {
     /// Octets in memory at a time.
     private static let chunk = 256 << 10

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Recipients and deliveries through the door `deliver`, with the client that smtpd uses.
+
+import Bytes
+import Glibc
+import Mail
+import StoreClient
+import Testing
+import Transport
+import Wire
+
+@testable import StoreServer
+
+@Suite(.serialized) struct DeliverDoorTests {
+    @Test func `recipients are known, unknown or not ours`() async throws {
+        let world = try World()
+        try await world.onLoop { context in
+            let client = DeliveryClient(world.link(.deliver, context))
+            func status(_ text: String) async throws -> RecipientStatus {
+                try await client.recipient(try #require(EmailAddress(splitting: Array(text))))
+            }
+            #expect(try await status("alice@example.test") == .accepted)
+            #expect(try await status("Alice@EXAMPLE.test") == .accepted)
+            #expect(try await status("alice+lists@example.test") == .accepted)
+            #expect(try await status("+alice@example.test") == .unknownAccount)
+            #expect(try await status("carol@example.test") == .unknownAccount)
+            #expect(try await status("alice@example.org") == .notLocal)
+            // What was found before must not outlive a change.
+            let carol = try #require(EmailAddress(splitting: Array("carol@example.test")))
+            try world.control().addAccount(carol, password: World.password)
+            #expect(try await status("carol@example.test") == .accepted)
+            try world.control().removeAccount(carol, keepMail: false)
+            #expect(try await status("carol@example.test") == .unknownAccount)
+        }
+        await world.remove()
+    }
+
+    @Test func `a submitter may send as himself only`() async throws {
+        let world = try World()
+        try await world.onLoop { context in
+            let client = DeliveryClient(world.link(.deliver, context))
+            let (session, account) = try await client.authenticate(credentials(World.alice))
+            #expect(account == World.alice)
+            #expect(try await client.maySend(session, as: World.alice))
+            #expect(try await !client.maySend(session, as: World.bob))
+            client.logout(session)
+            await #expect(throws: StoreFailure.staleHandle) {
+                _ = try await client.maySend(session, as: World.alice)
+            }
+        }
+        await world.remove()
+    }
+
+    @Test(arguments: [200, 200_000, 1_000_000])
+    func `a delivery is in every recipient's mailbox when it is answered`(size: Int) async throws {
+        let world = try World()
+        try await world.onLoop { context in
+            let client = DeliveryClient(world.link(.deliver, context))
+            let octets = message("for both", size: size)
+            let alice = try await world.login(World.alice, context)
+            let events = Count()
+            _ = try await alice.open(.inbox, .readWrite) { events.value += 1 }
+            for recipients in [[World.alice], [World.alice, World.bob]] {
+                var body = MessageBody.inline(octets)
+                if size > MessageBody.inlineLimit {
+                    let staged = try await client.stage()
+                    body = .staged(staged.token)
+                    #expect(write(staged.file.rawValue, octets, size) == size)
+                    _ = consume staged
+                }
+                try await client.deliver(delivery(to: recipients, body))
+            }
+            #expect(await eventually(context) { events.value > 0 })
+            for (account, count) in [(World.alice, 2), (World.bob, 1)] {
+                let session = try await world.login(account, context)
+                let inbox = try await session.open(.inbox, .readOnly) {}
+                #expect(inbox.entries.count == count)
+                let reader = session.read(inbox.id, uids: inbox.entries.map(\.uid))
+                while let message = try await reader.next() {
+                    #expect(try StoreServerTests.octets(of: message) == octets)
+                }
+            }
+        }
+        await world.remove()
+    }
+
+    @Test func `a recipient named twice gets one copy`() async throws {
+        let world = try World()
+        try await world.onLoop { context in
+            let client = DeliveryClient(world.link(.deliver, context))
+            let lists = EmailAddress(local: Array("Alice+lists"), domain: Array("example.test"))
+            try await client.deliver(
+                delivery(to: [World.alice, lists, World.alice], .inline(message("once"))))
+            let session = try await world.login(World.alice, context)
+            #expect(try await session.status(.inbox).messages == 1)
+        }
+        await world.remove()
+    }
+
+    @Test func `all get it or none, for an unknown recipient`() async throws {
+        let world = try World()
+        try await world.onLoop { context in
+            let client = DeliveryClient(world.link(.deliver, context))
+            let nobody = EmailAddress(local: Array("nobody"), domain: Array("example.test"))
+            await #expect(throws: StoreFailure.noSuchAccount) {
+                try await client.deliver(
+                    delivery(to: [World.alice, nobody], .inline(message("none"))))
+            }
+            let session = try await world.login(World.alice, context)
+            #expect(try await session.status(.inbox).messages == 0)
+        }
+        await world.remove()
+    }
+
+    @Test func `all get it or none, when one account's disk fails`() async throws {
+        let world = try World()
+        try await world.onLoop { context in
+            let client = DeliveryClient(world.link(.deliver, context))
+            // Carol's place on the disk is taken by a file, so nothing can be stored for her.
+            let carol = EmailAddress(local: Array("carol"), domain: Array("example.test"))
+            try world.core.directory.addAccount(
+                carol, passwordHash: world.core.hashing.decoy)
+            world.core.addresses.directoryChanged()
+            let place = world.suite.msgstored.maildirRoot + "/example.test/carol"
+            let file = open(place, O_CREAT | O_WRONLY, 0o600)
+            try #require(file >= 0)
+            close(file)
+            await #expect(throws: StoreFailure.unavailable) {
+                try await client.deliver(
+                    delivery(to: [World.alice, carol, World.bob], .inline(message("none"))))
+            }
+            for account in [World.alice, World.bob] {
+                let session = try await world.login(account, context)
+                let inbox = try await session.open(.inbox, .readOnly) {}
+                #expect(inbox.entries.isEmpty)
+            }
+            try await client.deliver(
+                delivery(to: [World.alice, World.bob], .inline(message("both"))))
+            let session = try await world.login(World.alice, context)
+            #expect(try await session.status(.inbox).messages == 1)
+        }
+        await world.remove()
+    }
+
+    @Test func `many deliveries at once all arrive`() async throws {
+        let world = try World()
+        try await world.onLoop { context in
+            let client = DeliveryClient(world.link(.deliver, context))
+            let done = Count()
+            let failed = Count()
+            for number in 0..<300 {
+                context.spawn {
+                    do {
+                        let to = number % 3 == 0 ? [World.alice, World.bob] : [World.alice]
+                        try await client.deliver(
+                            delivery(to: to, .inline(message("\(number)", size: 2_000))))
+                    } catch {
+                        failed.value += 1
+                    }
+                    done.value += 1
+                }
+            }
+            #expect(await eventually(context) { done.value == 300 })
+            #expect(failed.value == 0)
+            let alice = try await world.login(World.alice, context)
+            #expect(try await alice.status(.inbox).messages == 300)
+            let bob = try await world.login(World.bob, context)
+            #expect(try await bob.status(.inbox).messages == 100)
+        }
+        await world.remove()
+    }
+
+    @Test func `more questions than fit at once are all answered`() async throws {
+        let world = try World()
+        try await world.onLoop { context in
+            let link = world.link(.deliver, context)
+            let client = DeliveryClient(link)
+            let answers = Count()
+            for number in 0..<3_000 {
+                let address = EmailAddress(
+                    local: Array("user\(number)"), domain: Array("example.test"))
+                context.spawn {
+                    do {
+                        let status = try await client.recipient(address)
+                        if status == .unknownAccount { answers.value += 1 }
+                    } catch {
+                        Issue.record("\(error)")
+                    }
+                }
+            }
+            #expect(await eventually(context) { answers.value == 3_000 })
+        }
+        await world.remove()
+    }
+}

@@ -8,8 +8,8 @@ import Transport
 import Wire
 
 /// One message that was read. The descriptor, if it is one, is closed with it.
-package struct StoredMessage: ~Copyable {
-    package enum Body: ~Copyable {
+@frozen package struct StoredMessage: ~Copyable {
+    @frozen package enum Body: ~Copyable {
         case inline([UInt8])
         /// `size` octets from the start of this file, which is open for reading only.
         case file(Descriptor)

@@ -145,7 +145,8 @@ private func onLoop<R: Sendable>(
             await #expect(throws: StoreFailure.unavailable) {
                 _ = try await link.call(.logout(session), within: .milliseconds(300))
             }
-            #expect(try await link.call(.logout(session)) == .done)
+            let reply = try await link.call(.logout(session))
+            #expect(reply == .done)
         }
     }
 
@@ -186,7 +187,8 @@ private func onLoop<R: Sendable>(
                     Issue.record("\(error)")
                 }
             }
-            #expect(try await link.call(.logout(session)) == .done)
+            let reply = try await link.call(.logout(session))
+            #expect(reply == .done)
         }
         unlink(path)
     }
@@ -198,7 +200,7 @@ private func onLoop<R: Sendable>(
         let store = try FakeStore { connection, context, number in
             let (header, _) = try await readFrame(connection)
             var octets: [UInt8] = []
-            func header(_ kind: FrameKind, _ opcode: UInt16, _ request: UInt32, _ count: Int) {
+            func put(_ kind: FrameKind, _ opcode: UInt16, _ request: UInt32, _ count: Int) {
                 FrameHeader(kind: kind, opcode: opcode, request: request, payloadCount: count)
                     .encode(into: &octets)
             }
@@ -206,14 +208,14 @@ private func onLoop<R: Sendable>(
                 octets = try Frame.encode(.done, id: header.request)
             } else {
                 switch what {
-                case "unknown reply": header(.reply, 0x80EE, header.request, 0)
-                case "unasked reply": header(.reply, ReplyCode.done.rawValue, header.request + 1, 0)
-                case "a request": header(.request, RequestCode.list.rawValue, header.request, 0)
+                case "unknown reply": put(.reply, 0x80EE, header.request, 0)
+                case "unasked reply": put(.reply, ReplyCode.done.rawValue, header.request + 1, 0)
+                case "a request": put(.request, RequestCode.list.rawValue, header.request, 0)
                 case "no descriptor":
-                    header(.reply, ReplyCode.staged.rawValue, header.request, 8)
+                    put(.reply, ReplyCode.staged.rawValue, header.request, 8)
                     octets += [UInt8](repeating: 1, count: 8)
                 case "oversized": octets = [0xFF, 0, 0, 0, 2, 0, 0x80, 2, 0, 0, 0, 1]
-                default: header(.reply, ReplyCode.staged.rawValue, header.request, 0)
+                default: put(.reply, ReplyCode.staged.rawValue, header.request, 0)
                 }
             }
             connection.write(octets)
@@ -226,7 +228,8 @@ private func onLoop<R: Sendable>(
             await #expect(throws: StoreFailure.unavailable) {
                 _ = try await link.call(.logout(session))
             }
-            #expect(try await link.call(.logout(session)) == .done)
+            let reply = try await link.call(.logout(session))
+            #expect(reply == .done)
         }
     }
 

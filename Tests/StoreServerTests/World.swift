@@ -70,7 +70,7 @@ final class World: Sendable {
         for server in servers { server.stop() }
         clients.stop()
         await core.close()
-        _ = removeTree(directory)
+        removeTree(directory)
     }
 
     func path(_ door: Door) -> String { suite.server.socketPath(door.socketName) }
@@ -139,13 +139,24 @@ func eventually(_ context: LoopContext, _ isDone: () -> Bool) async -> Bool {
     return isDone()
 }
 
-func removeTree(_ path: String) -> Int32 {
-    nftw(path, { path, _, _, _ in Glibc.remove(path) }, 32, FTW_DEPTH | FTW_PHYS)
+/// Removes a directory and all below it; follows no symbolic link.
+func removeTree(_ path: String, depth: Int = 0) {
+    if depth < 12, let stream = opendir(path) {
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) { octets in
+                String(decoding: octets.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        closedir(stream)
+        for name in names {
+            let inner = path + "/" + name
+            if unlink(inner) != 0 { removeTree(inner, depth: depth + 1) }
+        }
+    }
+    rmdir(path)
 }
-
-/// `FTW_DEPTH` and `FTW_PHYS` of ftw.h, which Swift does not import.
-private let FTW_PHYS: Int32 = 1
-private let FTW_DEPTH: Int32 = 8
 
 /// A blocking socket that says anything.
 final class RawClient {

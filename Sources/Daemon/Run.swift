@@ -65,34 +65,41 @@ private func serve(_ program: Program, _ suite: Suite, path: String?) -> Never {
     #if DEBUG
     martlet_trap_jobs_outside_loops()
     #endif
+    start(program, suite, path: path).runHere()
+    exit(0)
+}
+
+/// Opens sockets and starts loops.
+///
+/// - Returns: the first loop. Nothing else of the start stays alive: a socket that a reload drops
+///   closes when its last user lets go.
+private func start(_ program: Program, _ suite: Suite, path: String?) -> LoopThread {
     var sockets = Sockets(passed: ServiceManager.passedSockets())
-    let listening: [ListenerSocket]
+    let cores = max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
     do throws(Sockets.Failure) {
-        listening = try sockets.change(
+        let listening = try sockets.change(
             to: suite.listeners(program), runDirectory: suite.server.runDirectory
         ).added
+        let workers = Workers(
+            count: suite.workers(program.name, cores: cores), name: "\(program.name)-work")
+        do throws(ConnectionError) {
+            let fleet = try Fleet(
+                program, suite, loops: min(8, cores), workers: workers, listening: listening)
+            let start = SupervisorStart(path: path, suite: suite, sockets: sockets)
+            fleet.first.submit { context in
+                Supervisor.start(program, fleet, start, context)
+            }
+            return fleet.first
+        } catch {
+            Log.error("cannot start", [LogField("reason", error.text)])
+            exit(1)
+        }
     } catch {
         Log.error(
             "cannot listen",
             [LogField("listener", error.listener), LogField("reason", error.reason)])
         exit(1)
     }
-    let cores = max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-    let workers = Workers(
-        count: suite.workers(program.name, cores: cores), name: "\(program.name)-work")
-    do throws(ConnectionError) {
-        let fleet = try Fleet(
-            program, suite, loops: min(8, cores), workers: workers, listening: listening)
-        let start = SupervisorStart(path: path, suite: suite, sockets: sockets)
-        fleet.first.submit { context in
-            Supervisor.start(program, fleet, start, context)
-        }
-        fleet.first.runHere()
-    } catch {
-        Log.error("cannot start", [LogField("reason", error.text)])
-        exit(1)
-    }
-    exit(0)
 }
 
 /// Signals, limits and the mask of new files.

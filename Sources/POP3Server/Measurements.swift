@@ -46,6 +46,9 @@ struct Measurements {
 }
 
 extension Duration {
+    /// For logs: `12ms`.
+    var inMilliseconds: String { "\(Int64(inSeconds * 1000))ms" }
+
     /// For histograms.
     var inSeconds: Double {
         let (seconds, attoseconds) = components

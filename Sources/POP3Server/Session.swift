@@ -275,16 +275,15 @@ final class Session {
 
     private func logEnd(_ reason: String, took: Duration) {
         service.measurements.octetsSent.increment(by: octetsSent)
-        Log.info(
-            "session end",
-            [
-                LogField("rip", connection.peer.text), LogField("reason", reason),
-                LogField("listener", connection.listener), LogField("session", id.description),
-                LogField("retrieved", retrievedCount), LogField("top", topCount),
-                LogField("deleted", deletedCount), LogField("size", octetsSent),
-                LogField("took", "\(took)"),
-                LogField("account", account?.octets ?? []),
-            ])
+        var fields = [
+            LogField("rip", connection.peer.text), LogField("reason", reason),
+            LogField("listener", connection.listener), LogField("session", id.description),
+            LogField("retrieved", retrievedCount), LogField("top", topCount),
+            LogField("deleted", deletedCount), LogField("size", octetsSent),
+            LogField("took", took.inMilliseconds),
+        ]
+        if let account { fields.append(LogField("account", account.octets)) }
+        Log.info("session end", fields)
     }
 }
 

@@ -101,8 +101,7 @@ let package = Package(
         program(
             "mailctl",
             [
-                "Bytes", "Mail", "Wire", "Crypto", "Config", "Telemetry", "StoreClient", "CLinux",
-                "CSSL",
+                "Bytes", "Mail", "Wire", "Crypto", "Config", "CLinux", "CSSL",
             ]),
 
         // tests

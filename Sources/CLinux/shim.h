@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -168,6 +169,11 @@ static inline void martlet_job_left_the_loop(void) {
 }
 static inline void martlet_trap_jobs_outside_loops(void) {
     swift_task_enqueueGlobal_hook = (void *)martlet_job_left_the_loop;
+}
+
+// This process gets `signal` when its parent ends. prctl(2) is variadic.
+static inline int martlet_die_with_parent(int signal) {
+    return prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0);
 }
 
 #endif

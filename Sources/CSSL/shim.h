@@ -36,4 +36,21 @@ static inline long martlet_ssl_set_ticket_keys(SSL_CTX *context, void *keys, lon
     return SSL_CTX_set_tlsext_ticket_keys(context, keys, count);
 }
 
+// EVP_EC_gen(3) is variadic.
+static inline EVP_PKEY *martlet_new_p256_key(void) {
+    return EVP_EC_gen("P-256");
+}
+
+// Adds an extension that `certificate` signs for itself.
+static inline int martlet_add_extension(X509 *certificate, int kind, const char *value) {
+    X509V3_CTX context;
+    X509V3_set_ctx_nodb(&context);
+    X509V3_set_ctx(&context, certificate, certificate, NULL, NULL, 0);
+    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, kind, value);
+    if (extension == NULL) return 0;
+    int added = X509_add_ext(certificate, extension, -1);
+    X509_EXTENSION_free(extension);
+    return added;
+}
+
 #endif

@@ -24,6 +24,21 @@ package struct Diagnostic: Sendable, Equatable {
     /// What to do about it; each a line of its own.
     package var notes: [String] = []
 
+    package init(
+        severity: Severity, message: String, file: String, line: Int? = nil, column: Int? = nil,
+        source: String? = nil, underline: Int = 1, label: String = "", notes: [String] = []
+    ) {
+        self.severity = severity
+        self.message = message
+        self.file = file
+        self.line = line
+        self.column = column
+        self.source = source
+        self.underline = underline
+        self.label = label
+        self.notes = notes
+    }
+
     /// The form of INTERFACES.md: message, place, line with caret, notes. Ends without a line end.
     package var text: String {
         var lines = ["\(severity.rawValue): \(message)"]

@@ -100,10 +100,7 @@ extension Reader {
         let table = "[\(daemon).listeners.\(draft.name)]"
         guard written.hasAddress else {
             // A wrong address has been reported already.
-            if !diagnostics.contains(where: { $0.message.hasPrefix("`address` in \(table)") }),
-                !diagnostics.contains(
-                    where: { $0.message.hasPrefix("`address` in [\(daemon).listeners.*]") })
-            {
+            if !diagnostics.contains(where: { $0.message.hasPrefix("`address` in \(table)") }) {
                 report(
                     at: written, "\(table) needs an address", ["write address = \":2525\" below it"])
             }

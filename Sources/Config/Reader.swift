@@ -4,6 +4,8 @@
 // that is wrong. The environment comes after the files (Reader+Environment), then what can only be
 // judged together (Reader+Checks).
 
+import Bytes
+
 /// Where a value in force was written.
 package enum Origin: Sendable, Equatable {
     case standard
@@ -86,16 +88,50 @@ struct Reader {
         let file = SourceFile(path: path, octets: octets)
         source = .file(file)
         assigned = []
-        do {
-            let document = try Document(octets)
-            readMembers(document.members, of: "")
-        } catch {
-            var notes: [String] = []
-            if file.line(error.position.line)?.contains("=") == true {
-                notes.append("text goes in quotes: key = \"value\"")
-            }
-            report(diagnostic(.error, "not valid TOML: \(error.message)", at: error.position, notes: notes))
+        let first = diagnostics.count
+        let (members, errors) = Self.parse(octets)
+        for error in errors {
+            let isKey = file.line(error.position.line)?.contains("=") == true
+            report(
+                diagnostic(
+                    .error, "not valid TOML: \(error.message)", at: error.position,
+                    notes: isKey ? ["text goes in quotes: key = \"value\""] : []))
         }
+        readMembers(members, of: "")
+        diagnostics[first...].sort { ($0.line ?? 0, $0.column ?? 0) < ($1.line ?? 0, $1.column ?? 0) }
+    }
+
+    /// A line that is not TOML is left out and the rest tried again, so that one mistake does not
+    /// hide the others. If that leads nowhere, only the first mistake is told.
+    private static func parse(_ octets: [UInt8]) -> (members: [Node], errors: [SyntaxError]) {
+        var rest = octets
+        var errors: [SyntaxError] = []
+        while errors.count < 10 {
+            do throws(SyntaxError) {
+                return (try Document(rest).members, errors)
+            } catch {
+                let isLater = errors.last.map { $0.position < error.position } ?? true
+                guard isLater, blank(line: error.position.line, of: &rest) else {
+                    return ([], errors.isEmpty ? [error] : [errors[0]])
+                }
+                errors.append(error)
+            }
+        }
+        return ([], [errors[0]])
+    }
+
+    /// - Returns: false if the line is not `key = value`.
+    private static func blank(line number: Int, of octets: inout [UInt8]) -> Bool {
+        var start = 0
+        for _ in 1..<max(1, number) {
+            guard let end = octets[start...].firstIndex(of: 0x0A) else { return false }
+            start = end + 1
+        }
+        let end = octets[start...].firstIndex(of: 0x0A) ?? octets.count
+        let first = octets[start..<end].first { $0 != 0x20 && $0 != 0x09 }
+        guard octets[start..<end].contains(0x3D), let first, first.isASCIILetter else { return false }
+        for index in start..<end { octets[index] = 0x20 }
+        return true
     }
 
     // MARK: Tables
@@ -219,12 +255,13 @@ struct Reader {
             origins[path] = source.origin(node.keyPosition)
         } catch {
             if error.isWarning, key.isSupported { origins[path] = source.origin(node.keyPosition) }
-            report(error, for: key, node: node)
+            report(error, for: key, path: path, node: node)
         }
     }
 
-    mutating func report(_ error: ValueError, for key: Key, node: Node) {
-        let subject = "`\(key.name)` in [\(key.section)]"
+    mutating func report(_ error: ValueError, for key: Key, path: String, node: Node) {
+        let section = path.split(separator: ".").dropLast().joined(separator: ".")
+        let subject = "`\(key.name)` in [\(section)]"
         let joint = error.message.hasPrefix("must ") || error.message.hasPrefix("may ") ? " " : ": "
         report(
             diagnostic(
@@ -345,7 +382,7 @@ struct Reader {
                 try slot.read(member.value, into: &draft)
                 if member.key == "name" { place = member }
             } catch {
-                report(error, for: key, node: member)
+                report(error, for: key, path: key.path, node: member)
                 isWrong = isWrong || !error.isWarning
             }
         }

@@ -177,8 +177,8 @@ extension Schema {
             "",
             [
                 "httpd.enabled", "httpd.address", "httpd.public_address", "httpd.public_http",
-                "httpd.admin_ui", "httpd.api", "httpd.capture", "managesieve.max_script_size",
-                "managesieve.max_scripts", "managesieve.listeners", "managesieve.enabled",
+                "httpd.admin_ui", "httpd.api", "httpd.capture", "managesieved.max_script_size",
+                "managesieved.max_scripts", "managesieved.listeners", "managesieved.enabled",
                 "relayd.enabled", "relayd.metrics", "server.acme.enabled", "server.acme.directory",
                 "server.acme.email", "server.acme.challenge", "server.acme.dns_hook",
                 "server.acme.names", "server.limits.auth_failures_per_ip",

@@ -62,7 +62,8 @@ extension Schema {
         Section(path: "msgstored.auth.ldap", doc: "Accounts in LDAP.", isLater: true),
         Section(path: "msgstored.auth.pam", doc: "Accounts by PAM.", isLater: true),
         Section(path: "msgstored.auth.oidc", doc: "Tokens by OpenID Connect.", isLater: true),
-        Section(path: "managesieve", doc: "Sieve upload.", isLater: true),
+        Section(
+            path: "managesieved", doc: "Sieve upload.", aliases: ["managesieve"], isLater: true),
         Section(path: "relayd", doc: "Mail to other servers.", isLater: true),
         Section(path: "httpd", doc: "Web pages and API.", isLater: true),
         Section(path: "domains", doc: "What the machine serves: one [[domains]] for each domain."),

@@ -1,59 +1,370 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The mail of one account: a Maildir++ and the index beside it. docs/store.md; RFC 9051 §2.3.
-// Blocking calls: everything here runs on the account's own worker, one call at a time.
+// Blocking calls: everything here runs on the account's own worker, one call at a time. The
+// operations are in Mailboxes, Snapshot, Append, Read, StoreFlags, Copy and Expunge.
 
 import Bytes
 import Mail
 
+/// Moments at which what is on disk has a name in docs/store.md. Tests copy the disk there.
+package enum DurableState: String, CaseIterable, Sendable {
+    case bytesDurable, nameDurable, rowDurable
+    case copyLinked, copyCommitted, moveUnlinked
+    case flagsCommitted, namesRenamed, namesCommitted
+    case expungeCommitted, expungeUnlinked
+    case folderMade, createCommitted
+    case deleteCommitted, deleteMoved, deleteDone
+    case renameCommitted, renameMoved, renameDone
+    case adoptRenamed, adoptCommitted
+}
+
 /// One account's mailboxes. Never used from two threads at once, never from an event loop.
 package final class AccountStore: @unchecked Sendable {  // safe: confined to its account's lane
     package let address: EmailAddress
+    /// For tests: called at every durable state.
+    package var observer: ((DurableState) -> Void)?
+    /// True if flags wait to be written into file names.
+    package internal(set) var hasUnflushedNames = false
 
-    init(address: EmailAddress) { self.address = address }
+    let root: MailRoot
+    let account: File
+    let maildir: File
+    private let path: String
+    private var opened: Database?
+    /// Why the database must not be used any more, until it is opened anew.
+    private var spoiled: StoreError?
+    private var isClosed = false
+    var accountState: AccountState
+    var lastUIDValidity: UInt32 = 0
+    var maildirTime: Int64 = 0
+    private var folders: [MailboxID: Folder] = [:]
+    private var useCount: UInt64 = 0
+    private static let openFolderLimit = 16
+    private var changes: [MailboxID: MailboxChange] = [:]
+
+    init(
+        _ root: MailRoot, _ address: EmailAddress, _ account: consuming File, _ path: String
+    ) throws(StoreError) {
+        let made = try Self.openMaildir(in: account.descriptor)
+        let state = try DurableFile.read(AccountState.fileName, in: made.descriptor)
+            .flatMap { AccountState($0) }
+        self.root = root
+        self.address = address
+        self.account = account
+        self.path = path
+        maildir = made
+        accountState = state ?? AccountState(uidValidityMark: 1, hasDefaults: false)
+        try openIndex()
+        if !accountState.hasDefaults { try makeDefaults() }
+    }
+
+    deinit { opened?.close(checkpoint: false) }
+
+    private static func openMaildir(in account: Int32) throws(StoreError) -> File {
+        try System.makeDirectory(PathOctets("Maildir"), in: account)
+        let maildir = try System.openDirectory(PathOctets("Maildir"), in: account)
+        for name in ["cur", "new", "tmp"] {
+            try System.makeDirectory(PathOctets(name), in: maildir.descriptor)
+        }
+        return maildir
+    }
 
     /// Writes file names behind, puts the index in order and closes it. Nothing works afterwards.
-    package func close() throws(StoreError) { throw .notPermitted }
+    package func close() throws(StoreError) {
+        guard !isClosed else { return }
+        isClosed = true
+        defer { dropIndex(checkpoint: spoiled == nil) }
+        guard spoiled == nil, opened != nil else { return }
+        while hasUnflushedNames { try flushNamesNow(limit: 10_000) }
+        try storeTimes()
+    }
+
+    /// Closes as a crash would: for tests.
+    package func abandon() {
+        isClosed = true
+        dropIndex(checkpoint: false)
+    }
 
     /// Mailboxes changed since the last call, by any operation: for the events to watchers.
-    package func takeChanges() -> [MailboxChange] { [] }
+    package func takeChanges() -> [MailboxChange] {
+        defer { changes = [:] }
+        return changes.values.sorted { $0.mailbox.rawValue < $1.mailbox.rawValue }
+    }
 
-    package func list() throws(StoreError) -> [MailboxInfo] { throw .notPermitted }
-    package func create(_ name: MailboxName, _ use: SpecialUse) throws(StoreError) { throw .notPermitted }
-    package func delete(_ name: MailboxName) throws(StoreError) { throw .notPermitted }
-    package func rename(_ name: MailboxName, to target: MailboxName) throws(StoreError) { throw .notPermitted }
-    package func subscribe(_ name: MailboxName, _ wanted: Bool) throws(StoreError) { throw .notPermitted }
-    package func status(_ name: MailboxName) throws(StoreError) -> MailboxStatus { throw .notPermitted }
-    package func totals() throws(StoreError) -> AccountTotals { throw .notPermitted }
-    package func snapshot(_ name: MailboxName) throws(StoreError) -> MailboxSnapshot { throw .notPermitted }
-    package func changes(_ id: MailboxID, since: UInt64) throws(StoreError) -> MailboxChanges { throw .notPermitted }
-
-    /// One result for each, in order; all that succeed are durable when this returns.
-    package func append(batch: [PendingAppend]) -> [Result<AppendedMessage, StoreError>] { [] }
-    package func append(_ message: PendingAppend) throws(StoreError) -> AppendedMessage { throw .notPermitted }
-    /// Takes a delivery back: the message of this name disappears, if it is here.
-    package func retract(_ unique: UniqueName) throws(StoreError) { throw .notPermitted }
-
-    package func store(
-        _ id: MailboxID, uids: [UIDRange], _ operation: FlagOperation, _ flags: NamedFlags,
-        unchangedSince: UInt64?
-    ) throws(StoreError) -> StoredFlags { throw .notPermitted }
-    package func copy(
-        _ id: MailboxID, uids: [UIDRange], to target: MailboxName, move: Bool
-    ) throws(StoreError) -> CopyResult { throw .notPermitted }
-    package func expunge(
-        _ id: MailboxID, uids: [UIDRange]?, force: Bool
-    ) throws(StoreError) -> ExpungedMessages { throw .notPermitted }
-    /// Nil if there is no such message (any more). `inlineLimit`: longer ones come as a file.
-    package func read(
-        _ id: MailboxID, uid: UInt32, _ part: MessagePart, inlineLimit: Int
-    ) throws(StoreError) -> MessageContent? { throw .notPermitted }
-
-    /// True if flags wait to be written into file names.
-    package var hasUnflushedNames: Bool { false }
-    /// Renames up to `limit` files to carry their flags. Call it every few seconds while
-    /// `hasUnflushedNames`.
-    package func flushNames(limit: Int) throws(StoreError) { throw .notPermitted }
     /// Throws the index away and makes it anew from the Maildir.
-    package func rebuildIndex() throws(StoreError) { throw .notPermitted }
+    package func rebuildIndex() throws(StoreError) {
+        guard !isClosed else { throw .index("closed", code: 0) }
+        try guarded { () throws(StoreError) in
+            while hasUnflushedNames { try flushNamesNow(limit: 10_000) }
+        }
+        dropIndex(checkpoint: true)
+        try removeIndexFiles()
+        try openIndex()
+    }
+
+    // MARK: - What the operations are made with
+
+    /// The index, which is open inside `guarded`.
+    var database: Database {
+        guard let opened else { preconditionFailure("index used outside guarded") }
+        return opened
+    }
+
+    func notify(_ kind: StoreNotice.Kind, _ subject: String = "", count: Int = 0) {
+        root.notice(StoreNotice(kind, account: address.text, subject: subject, count: count))
+    }
+
+    func reached(_ state: DurableState) { observer?(state) }
+
+    /// Runs an operation on a sound index. A spoiled one is opened anew before the next.
+    func guarded<Result>(_ body: () throws(StoreError) -> Result) throws(StoreError) -> Result {
+        guard !isClosed else { throw .index("closed", code: 0) }
+        if let spoiled {
+            dropIndex(checkpoint: false)
+            if spoiled.isCorruption { try moveIndexAside() }
+            try openIndex()
+        }
+        do throws(StoreError) {
+            // Never in the middle of an operation: one mailbox must not be open twice.
+            while folders.count > Self.openFolderLimit { try closeLeastUsed() }
+            return try body()
+        } catch {
+            if error.spoilsHandle { spoiled = error }
+            throw error
+        }
+    }
+
+    /// Commits what `body` did, or nothing of it.
+    func transaction<Result>(
+        _ body: () throws(StoreError) -> Result
+    ) throws(StoreError) -> Result {
+        try database.begin()
+        do throws(StoreError) {
+            let result = try body()
+            try database.commit()
+            return result
+        } catch {
+            database.rollback()
+            throw error
+        }
+    }
+
+    /// The counters of a folder, as part of a transaction.
+    func putCounters(_ folder: Folder) throws(StoreError) {
+        let statement = try database.query(.updateMailbox)
+        statement.bind(
+            folder.id.rawValue, Int64(folder.uidNext), Int64(folder.modSeq),
+            Int64(folder.state.uidMark), Int64(folder.state.modSeqMark), Int64(folder.floor),
+            folder.currentTime, folder.newTime)
+        try statement.run()
+        if folder.canClearDoomed {
+            try database.query(.clearDoomed).bind(folder.id.rawValue).run()
+        }
+    }
+
+    /// To be called when a transaction with `putCounters` is committed.
+    func committed(_ folder: Folder, _ uids: some Sequence<UInt32>, at modSeq: UInt64) {
+        folder.isTimeStored = true
+        folder.doomedCleared()
+        folder.changed(uids, at: modSeq)
+        noteChange(folder)
+    }
+
+    func noteChange(_ folder: Folder) {
+        changes[folder.id] = MailboxChange(
+            mailbox: folder.id, highestModSeq: folder.modSeq, isGone: false)
+    }
+
+    func noteGone(_ id: MailboxID, at modSeq: UInt64) {
+        folders[id] = nil
+        changes[id] = MailboxChange(mailbox: id, highestModSeq: modSeq, isGone: true)
+    }
+
+    func meta(_ key: MetaKey) throws(StoreError) -> Int64? {
+        let statement = try database.query(.getMeta).bind(key.rawValue)
+        defer { statement.reset() }
+        return try statement.step() ? statement.integer(0) : nil
+    }
+
+    func setMeta(_ key: MetaKey, _ value: Int64) throws(StoreError) {
+        try database.query(.setMeta).bind(key.rawValue, value).run()
+    }
+
+    /// A UIDVALIDITY that no mailbox of this account ever had. RFC 9051 §2.3.1.1.
+    func allocateUIDValidity() throws(StoreError) -> UInt32 {
+        let now = UInt32(clamping: System.now().seconds)
+        let next = max(now, lastUIDValidity &+ 1)
+        guard next > lastUIDValidity else { throw .limit }
+        if next >= accountState.uidValidityMark {
+            var raised = accountState
+            raised.uidValidityMark = next &+ AccountState.uidValidityStep
+            try raised.write(in: maildir.descriptor)
+            accountState = raised
+        }
+        lastUIDValidity = next
+        return next
+    }
+
+    // MARK: - Folders
+
+    func mailboxID(_ name: MailboxName) throws(StoreError) -> MailboxID? {
+        let statement = try database.query(.mailboxByName)
+        statement.set(1, name.octets)
+        defer { statement.reset() }
+        return try statement.step() ? MailboxID(rawValue: statement.integer(0)) : nil
+    }
+
+    /// An open folder whose rows agree with its directory.
+    func folder(_ name: MailboxName) throws(StoreError) -> Folder {
+        guard let id = try mailboxID(name) else { throw .noSuchMailbox }
+        do throws(StoreError) {
+            return try folder(id)
+        } catch .noSuchMailbox {
+            // Replaced on disk under the same name: it has another id now.
+            guard let id = try mailboxID(name) else { throw .noSuchMailbox }
+            return try folder(id)
+        }
+    }
+
+    /// An open folder whose rows agree with its directory.
+    func folder(_ id: MailboxID) throws(StoreError) -> Folder {
+        let folder: Folder
+        if let present = folders[id] {
+            folder = present
+        } else {
+            folder = try openFolder(id)
+            folders[id] = folder
+        }
+        useCount += 1
+        folder.lastUse = useCount
+        try refresh(folder)
+        return folder
+    }
+
+    /// The folder if it is open; nothing is looked at.
+    func openedFolder(_ id: MailboxID) -> Folder? { folders[id] }
+
+    func forgetFolder(_ id: MailboxID) { folders[id] = nil }
+
+    private func closeLeastUsed() throws(StoreError) {
+        guard let oldest = folders.values.min(by: { $0.lastUse < $1.lastUse }) else { return }
+        if !oldest.isTimeStored || oldest.hasUnlinkedDoomed || oldest.canClearDoomed {
+            if oldest.hasUnlinkedDoomed { try oldest.synchronize() }
+            try transaction { () throws(StoreError) in try putCounters(oldest) }
+        }
+        folders[oldest.id] = nil
+    }
+
+    private func storeTimes() throws(StoreError) {
+        let unsaved = folders.values.filter {
+            !$0.isTimeStored || $0.hasUnlinkedDoomed || $0.canClearDoomed
+        }
+        for folder in unsaved where folder.hasUnlinkedDoomed { try folder.synchronize() }
+        let time = try System.status(maildir.descriptor).time
+        let isKnown = try meta(.maildirTime) == maildirTime
+        guard !unsaved.isEmpty || !isKnown || time != maildirTime else { return }
+        try transaction { () throws(StoreError) in
+            for folder in unsaved { try putCounters(folder) }
+            try setMeta(.maildirTime, maildirTime)
+        }
+        for folder in unsaved {
+            folder.isTimeStored = true
+            folder.doomedCleared()
+        }
+    }
+
+    // MARK: - Opening the index
+
+    private func openIndex() throws(StoreError) {
+        do throws(StoreError) {
+            try openIndexOnce()
+        } catch {
+            guard error.isCorruption else {
+                spoiled = error
+                throw error
+            }
+            dropIndex(checkpoint: false)
+            try moveIndexAside()
+            try openIndexOnce()
+        }
+        spoiled = nil
+    }
+
+    private func openIndexOnce() throws(StoreError) {
+        if try System.status(PathOctets("index.sqlite"), in: account.descriptor) == nil {
+            // With our mode, before SQLite makes it with another.
+            _ = try System.createFile(PathOctets("index.sqlite"), in: account.descriptor)
+        }
+        let database = try Database.open("\(path)/index.sqlite")
+        opened = database
+        var state = try database.prepareIndex()
+        if state == .otherVersion {
+            dropIndex(checkpoint: false)
+            try removeIndexFiles()
+            notify(.indexRebuilt, "other version")
+            try openIndexOnce()
+            return
+        }
+        // A handle that failed before may have left pages that only the cache knows: the
+        // checkpoint writes and syncs them again.
+        try database.run("PRAGMA wal_checkpoint(TRUNCATE)")
+        if state == .ready, try database.number("SELECT count(*) FROM mailboxes") == 0 {
+            state = .new
+        }
+        let kept = try meta(.uidValidity).map { UInt32(clamping: $0) }
+        lastUIDValidity = kept ?? (accountState.uidValidityMark - 1)
+        maildirTime = try meta(.maildirTime) ?? 0
+        try finishRenames()
+        try finishDeletes()
+        if state == .new {
+            if accountState.hasDefaults { notify(.indexRebuilt, "index missing") }
+            try scanFolders()
+            try scanAll()
+        } else if try System.status(maildir.descriptor).time != maildirTime {
+            try scanFolders()
+        }
+        hasUnflushedNames = try hasUnflushedRows()
+    }
+
+    private func hasUnflushedRows() throws(StoreError) -> Bool {
+        let statement = try database.query(.hasUnflushed)
+        defer { statement.reset() }
+        return try statement.step()
+    }
+
+    /// Every folder is compared with its rows: a new index is complete when it is opened.
+    private func scanAll() throws(StoreError) {
+        var ids: [MailboxID] = []
+        let statement = try database.query(.allMailboxes)
+        while try statement.step() { ids.append(MailboxID(rawValue: statement.integer(0))) }
+        for id in ids { _ = try folder(id) }
+    }
+
+    private func dropIndex(checkpoint: Bool) {
+        folders = [:]
+        opened?.close(checkpoint: checkpoint)
+        opened = nil
+    }
+
+    private static let indexFiles = ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"]
+
+    private func removeIndexFiles() throws(StoreError) {
+        for name in Self.indexFiles {
+            try System.unlink(PathOctets(name), in: account.descriptor)
+        }
+        try System.synchronize(account.descriptor, "account")
+    }
+
+    private func moveIndexAside() throws(StoreError) {
+        let stamp = System.now()
+        let suffix = ".damaged-\(stamp.seconds)-\(stamp.microseconds)"
+        for name in Self.indexFiles {
+            _ = try System.rename(
+                PathOctets(name), in: account.descriptor, to: PathOctets(name + suffix),
+                in: account.descriptor)
+        }
+        try System.synchronize(account.descriptor, "account")
+        notify(.indexMovedAside, "index.sqlite" + suffix)
+    }
 }

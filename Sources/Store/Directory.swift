@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Who has mail here: domains, accounts and credentials, in `<state>/directory.sqlite`.
-// RFC 5321 §2.4 (case of local-parts); passwords only as PHC strings.
+// RFC 5321 §2.4 (case of local-parts); passwords only as PHC strings. Unlike an index it cannot
+// be made again, so a damaged file is reported and never moved away.
 
 import Bytes
 import Mail
+import Synchronization
 
 package struct DirectoryDomain: Equatable, Sendable {
     package var name: [UInt8]
     package var accounts: UInt32
+    /// Named in mail.toml.
+    package var isConfigured: Bool
 }
 
 package struct DirectoryAccount: Equatable, Sendable {
@@ -19,30 +23,312 @@ package struct DirectoryAccount: Equatable, Sendable {
 
 /// Domains, accounts, credentials. Usable from any thread; a call may wait for the disk.
 package final class Directory: @unchecked Sendable {  // safe: everything behind one lock
-    init() {}
+    private static let version: Int64 = 1
+    private let lock = Mutex<Void>(())
+    private let database: Database
+    private var configured: Set<[UInt8]>
+    private var isClosed = false
 
-    /// Opens or makes the database; `configured` domains (mail.toml) are added to it.
+    private init(_ database: Database, configured: Set<[UInt8]>) {
+        self.database = database
+        self.configured = configured
+    }
+
+    /// Opens or makes the database.
+    ///
+    /// - Parameters:
+    ///   - stateDirectory: made if it is missing; its parent must exist.
+    ///   - configured: the domains of mail.toml; they are not written into the database.
     package static func open(
-        stateDirectory: String, configured: [[UInt8]], notice: @escaping NoticeSink
-    ) throws(StoreError) -> Directory { throw .notPermitted }
-    package func close() {}
+        stateDirectory: String, configured: [[UInt8]]
+    ) throws(StoreError) -> Directory {
+        try System.makeDirectory(PathOctets(stateDirectory))
+        let real = try System.realPath(stateDirectory)
+        let directory = try System.openDirectory(PathOctets(real))
+        let name = PathOctets("directory.sqlite")
+        if try System.status(name, in: directory.descriptor) == nil {
+            _ = try System.createFile(name, in: directory.descriptor)
+            try System.synchronize(directory.descriptor, "state directory")
+        }
+        let database = try Database.open("\(real)/directory.sqlite")
+        switch try database.number("PRAGMA user_version") {
+        case version: break
+        case 0:
+            guard try database.number("SELECT count(*) FROM sqlite_master") == 0 else {
+                throw .index("directory.sqlite is not a directory", code: 26)
+            }
+            try database.begin()
+            try database.run("CREATE TABLE domains(name BLOB PRIMARY KEY) WITHOUT ROWID")
+            try database.run(
+                """
+                CREATE TABLE accounts(domain BLOB NOT NULL, local BLOB NOT NULL,
+                  created INTEGER NOT NULL, hash BLOB NOT NULL,
+                  PRIMARY KEY(domain, local)) WITHOUT ROWID
+                """)
+            try database.run("PRAGMA user_version=1")
+            try database.commit()
+        default: throw .index("directory.sqlite has another version", code: 26)
+        }
+        try database.run("PRAGMA wal_checkpoint(TRUNCATE)")
+        return Directory(database, configured: Set(configured.map(\.asciiLowercased)))
+    }
 
-    package func hasDomain(_ name: [UInt8]) throws(StoreError) -> Bool { throw .notPermitted }
-    package func domains() throws(StoreError) -> [DirectoryDomain] { throw .notPermitted }
+    package func close() {
+        lock.withLock { _ in
+            isClosed = true
+            database.close(checkpoint: true)
+        }
+    }
+
+    /// After a reload of mail.toml.
+    package func setConfigured(_ domains: [[UInt8]]) {
+        lock.withLock { _ in configured = Set(domains.map(\.asciiLowercased)) }
+    }
+
+    // MARK: - Domains
+
+    package func hasDomain(_ name: [UInt8]) throws(StoreError) -> Bool {
+        try locked { () throws(StoreError) in try hasDomainNow(name.asciiLowercased) }
+    }
+
+    /// By name.
+    package func domains() throws(StoreError) -> [DirectoryDomain] {
+        try locked { () throws(StoreError) in
+            var names = configured
+            let rows = try query(.domains)
+            while try rows.step() { names.insert(rows.octets(0)) }
+            var domains: [DirectoryDomain] = []
+            for name in names.sorted(by: { $0.lexicographicallyPrecedes($1) }) {
+                domains.append(
+                    DirectoryDomain(
+                        name: name, accounts: try accountCount(name),
+                        isConfigured: configured.contains(name)))
+            }
+            return domains
+        }
+    }
+
     /// - Throws: `.alreadyExists`, `.notPermitted` for what cannot be a domain.
-    package func addDomain(_ name: [UInt8]) throws(StoreError) { throw .notPermitted }
-    /// - Throws: `.noSuchDomain`, `.notPermitted` while it has accounts.
-    package func removeDomain(_ name: [UInt8]) throws(StoreError) { throw .notPermitted }
+    package func addDomain(_ name: [UInt8]) throws(StoreError) {
+        try locked { () throws(StoreError) in
+            let name = name.asciiLowercased
+            guard Self.isDomain(name) else { throw .notPermitted }
+            guard try !hasDomainNow(name) else { throw .alreadyExists }
+            try change { () throws(StoreError) in
+                let statement = try query(.addDomain)
+                statement.set(1, name)
+                try statement.run()
+            }
+        }
+    }
+
+    /// - Throws: `.noSuchDomain`, `.notPermitted` while it has accounts or is in mail.toml.
+    package func removeDomain(_ name: [UInt8]) throws(StoreError) {
+        try locked { () throws(StoreError) in
+            let name = name.asciiLowercased
+            guard try hasDomainNow(name) else { throw .noSuchDomain }
+            let accounts = try accountCount(name)
+            guard !configured.contains(name), accounts == 0 else { throw .notPermitted }
+            try change { () throws(StoreError) in
+                let statement = try query(.removeDomain)
+                statement.set(1, name)
+                try statement.run()
+            }
+        }
+    }
+
+    // MARK: - Accounts
 
     /// The account that mail for `address` goes to; any ASCII case.
-    package func account(_ address: EmailAddress) throws(StoreError) -> DirectoryAccount? { throw .notPermitted }
-    /// Of one domain, or all.
-    package func accounts(in domain: [UInt8]?) throws(StoreError) -> [DirectoryAccount] { throw .notPermitted }
+    package func account(_ address: EmailAddress) throws(StoreError) -> DirectoryAccount? {
+        try locked { () throws(StoreError) in
+            let row = try find(address)
+            defer { row.reset() }
+            guard try row.step() else { return nil }
+            return DirectoryAccount(address: Self.canonical(address), created: row.integer(0))
+        }
+    }
+
+    /// Of one domain, or all (nil); by domain and name.
+    package func accounts(in domain: [UInt8]?) throws(StoreError) -> [DirectoryAccount] {
+        try locked { () throws(StoreError) in
+            let wanted = domain?.asciiLowercased
+            var accounts: [DirectoryAccount] = []
+            let rows = try query(.accounts)
+            while try rows.step() {
+                let address = EmailAddress(local: rows.octets(1), domain: rows.octets(0))
+                guard wanted == nil || wanted == address.domain else { continue }
+                accounts.append(DirectoryAccount(address: address, created: rows.integer(2)))
+            }
+            return accounts
+        }
+    }
+
     /// The PHC string to verify a password against; nil without such an account.
-    package func passwordHash(_ address: EmailAddress) throws(StoreError) -> [UInt8]? { throw .notPermitted }
+    package func passwordHash(_ address: EmailAddress) throws(StoreError) -> [UInt8]? {
+        try locked { () throws(StoreError) in
+            let row = try find(address)
+            defer { row.reset() }
+            return try row.step() ? row.octets(1) : nil
+        }
+    }
+
     /// - Throws: `.noSuchDomain`, `.alreadyExists`, `.notPermitted` for what cannot be an address.
-    package func addAccount(_ address: EmailAddress, passwordHash: [UInt8]) throws(StoreError) { throw .notPermitted }
-    package func setPassword(_ address: EmailAddress, passwordHash: [UInt8]) throws(StoreError) { throw .notPermitted }
+    package func addAccount(
+        _ address: EmailAddress, passwordHash: [UInt8]
+    ) throws(StoreError) {
+        try locked { () throws(StoreError) in
+            let address = Self.canonical(address)
+            guard Self.isLocalPart(address.local), !passwordHash.isEmpty else {
+                throw .notPermitted
+            }
+            guard try hasDomainNow(address.domain) else { throw .noSuchDomain }
+            let row = try find(address)
+            let exists = try row.step()
+            row.reset()
+            guard !exists else { throw .alreadyExists }
+            try change { () throws(StoreError) in
+                let statement = try query(.addAccount)
+                statement.set(1, address.domain)
+                statement.set(2, address.local)
+                statement.set(3, System.now().seconds)
+                statement.set(4, passwordHash)
+                try statement.run()
+            }
+        }
+    }
+
+    package func setPassword(
+        _ address: EmailAddress, passwordHash: [UInt8]
+    ) throws(StoreError) {
+        try locked { () throws(StoreError) in
+            guard !passwordHash.isEmpty else { throw .notPermitted }
+            try requireAccount(address)
+            try change { () throws(StoreError) in
+                let statement = try query(.setPassword)
+                bind(statement, address)
+                statement.set(3, passwordHash)
+                try statement.run()
+            }
+        }
+    }
+
     /// Forgets the account; its mail is `MailRoot.removeAccount`'s business.
-    package func removeAccount(_ address: EmailAddress) throws(StoreError) { throw .notPermitted }
+    package func removeAccount(_ address: EmailAddress) throws(StoreError) {
+        try locked { () throws(StoreError) in
+            try requireAccount(address)
+            try change { () throws(StoreError) in
+                let statement = try query(.removeAccount)
+                bind(statement, address)
+                try statement.run()
+            }
+        }
+    }
+
+    // MARK: -
+
+    private enum DirectoryQuery: Int {
+        case hasDomain, domains, addDomain, removeDomain, accountCount
+        case account, accounts, addAccount, setPassword, removeAccount
+
+        var sql: StaticString {
+            switch self {
+            case .hasDomain: "SELECT 1 FROM domains WHERE name=?1"
+            case .domains: "SELECT name FROM domains"
+            case .addDomain: "INSERT INTO domains VALUES(?1)"
+            case .removeDomain: "DELETE FROM domains WHERE name=?1"
+            case .accountCount: "SELECT count(*) FROM accounts WHERE domain=?1"
+            case .account: "SELECT created, hash FROM accounts WHERE domain=?1 AND local=?2"
+            case .accounts: "SELECT domain, local, created FROM accounts ORDER BY domain, local"
+            case .addAccount:
+                "INSERT INTO accounts(domain, local, created, hash) VALUES(?1, ?2, ?3, ?4)"
+            case .setPassword: "UPDATE accounts SET hash=?3 WHERE domain=?1 AND local=?2"
+            case .removeAccount: "DELETE FROM accounts WHERE domain=?1 AND local=?2"
+            }
+        }
+    }
+
+    private func locked<Result>(
+        _ body: () throws(StoreError) -> Result
+    ) throws(StoreError) -> Result {
+        var outcome: Swift.Result<Result, StoreError>?
+        lock.withLock { _ in
+            guard !isClosed else { return }
+            do throws(StoreError) {
+                outcome = .success(try body())
+            } catch {
+                outcome = .failure(error)
+            }
+        }
+        guard let outcome else { throw .index("directory is closed", code: 21) }
+        return try outcome.get()
+    }
+
+    private func change(_ body: () throws(StoreError) -> Void) throws(StoreError) {
+        try database.begin()
+        do throws(StoreError) {
+            try body()
+            try database.commit()
+        } catch {
+            database.rollback()
+            throw error
+        }
+    }
+
+    private func query(_ query: DirectoryQuery) throws(StoreError) -> Statement {
+        try database.statement(query.rawValue, query.sql)
+    }
+
+    private func bind(_ statement: Statement, _ address: EmailAddress) {
+        let address = Self.canonical(address)
+        statement.set(1, address.domain)
+        statement.set(2, address.local)
+    }
+
+    private func find(_ address: EmailAddress) throws(StoreError) -> Statement {
+        let statement = try query(.account)
+        bind(statement, address)
+        return statement
+    }
+
+    private func requireAccount(_ address: EmailAddress) throws(StoreError) {
+        let row = try find(address)
+        defer { row.reset() }
+        guard try row.step() else { throw .noSuchAccount }
+    }
+
+    private func hasDomainNow(_ name: [UInt8]) throws(StoreError) -> Bool {
+        if configured.contains(name) { return true }
+        let row = try query(.hasDomain)
+        row.set(1, name)
+        defer { row.reset() }
+        return try row.step()
+    }
+
+    private func accountCount(_ domain: [UInt8]) throws(StoreError) -> UInt32 {
+        let row = try query(.accountCount)
+        row.set(1, domain)
+        defer { row.reset() }
+        return try row.step() ? UInt32(clamping: row.integer(0)) : 0
+    }
+
+    private static func canonical(_ address: EmailAddress) -> EmailAddress {
+        EmailAddress(local: address.local.asciiLowercased, domain: address.domain)
+    }
+
+    /// RFC 5321 §4.5.3.1.1: 64 octets. Control characters are nobody's name.
+    private static func isLocalPart(_ local: [UInt8]) -> Bool {
+        (1...64).contains(local.count) && local.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
+    }
+
+    /// Labels of letters, digits, hyphens and UTF-8, separated by dots. RFC 5321 §4.1.2, §4.5.3.1.2.
+    private static func isDomain(_ name: [UInt8]) -> Bool {
+        (1...255).contains(name.count)
+            && name.allSatisfy {
+                $0.isASCIILetter || $0.isASCIIDigit || $0 == 0x2D || $0 == 0x2E || $0 >= 0x80
+            }
+            && name.split(separator: 0x2E, omittingEmptySubsequences: false).allSatisfy {
+                (1...63).contains($0.count) && $0.first != 0x2D && $0.last != 0x2D
+            }
+    }
 }

@@ -296,6 +296,40 @@ enum System {
         }
     }
 
+    /// Removes a directory and what is below it, at most `depth` levels; follows nothing.
+    static func removeTree(
+        _ name: PathOctets, in parent: Int32, depth: Int = 6
+    ) throws(StoreError) {
+        guard depth > 0 else { throw .file("remove directory", errno: ELOOP) }
+        guard let directory = try openDirectoryIfPresent(name, in: parent) else { return }
+        for entry in try names(in: directory.descriptor) {
+            guard let status = try status(entry, in: directory.descriptor) else { continue }
+            if status.isDirectory {
+                try removeTree(entry, in: directory.descriptor, depth: depth - 1)
+            } else {
+                try unlink(entry, in: directory.descriptor)
+            }
+        }
+        try removeDirectory(name, in: parent)
+    }
+
+    /// A lock file, made if it is missing.
+    static func openLock(_ name: PathOctets, in parent: Int32) throws(StoreError) -> File {
+        let flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC
+        let opened = retrying {
+            unsafe name.withPath { name in Int(unsafe openat(parent, name, flags, 0o600)) }
+        }
+        guard opened >= 0 else { throw .system("open lock") }
+        return File(owning: Int32(opened))
+    }
+
+    /// The path without symbolic links.
+    static func realPath(_ path: String) throws(StoreError) -> String {
+        guard let resolved = unsafe realpath(path, nil) else { throw .system("resolve path") }
+        defer { unsafe free(resolved) }
+        return unsafe String(cString: resolved)
+    }
+
     /// True if this process has the lock on the file now.
     static func lock(_ descriptor: Int32) -> Bool { flock(descriptor, LOCK_EX | LOCK_NB) == 0 }
 

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Appending messages, the write that must never be lost: delivery and APPEND. maildir(5);
+// RFC 9051 §2.3.1.1, §6.3.12; RFC 5321 §6.1.
+
+import Bytes
+import Mail
+
+/// One message of a batch on its way.
+private final class Draft {
+    let index: Int
+    let pending: PendingAppend
+    let file: MessageFile
+    let size: UInt32
+    let date: SecondsSince1970
+    let summary: MessageSummary
+    var uid: UInt32 = 0
+    var flags: Flags = []
+    var name: PathOctets = []
+
+    init(
+        _ index: Int, _ pending: PendingAppend, _ file: MessageFile, size: UInt32,
+        date: SecondsSince1970, _ summary: MessageSummary
+    ) {
+        self.index = index
+        self.pending = pending
+        self.file = file
+        self.size = size
+        self.date = date
+        self.summary = summary
+    }
+}
+
+/// Messages of a batch that go to one folder.
+private struct FolderBatch {
+    var folder: Folder
+    var drafts: [Draft]
+    var modSeq: UInt64 = 0
+}
+
+extension AccountStore {
+    /// Open files at once.
+    private static let batchLimit = 64
+
+    /// Makes messages permanent and gives each a UID. One result for each, in order; all that
+    /// succeed are durable when this returns.
+    ///
+    ///     state  bytes        cur/            rows         after a crash here
+    ///     A0     –            –               –            nothing happened
+    ///     A1     synced       –               –            nothing happened: the file has no name
+    ///     A2     synced       name, synced    –            taken in under the UID of its name
+    ///     A3     synced       name, synced    committed    done
+    ///
+    /// Sessions see rows only, so nothing before A3, and only A3 is reported as success. The
+    /// folders' names share one sync per folder, all rows one transaction. If the last two steps
+    /// fail the names are removed again; where even that fails a duplicate is possible, a loss
+    /// never is.
+    package func append(batch: [PendingAppend]) -> [Result<AppendedMessage, StoreError>] {
+        var results = [Result<AppendedMessage, StoreError>?](repeating: nil, count: batch.count)
+        for start in stride(from: 0, to: batch.count, by: Self.batchLimit) {
+            let end = min(start + Self.batchLimit, batch.count)
+            do throws(StoreError) {
+                try guarded { () throws(StoreError) in
+                    try appendNow(batch, start..<end, &results)
+                }
+            } catch {
+                for index in start..<end where results[index] == nil {
+                    results[index] = .failure(error)
+                }
+            }
+        }
+        return results.map { $0 ?? .failure(.index("append", code: 0)) }
+    }
+
+    package func append(_ message: PendingAppend) throws(StoreError) -> AppendedMessage {
+        guard let result = append(batch: [message]).first else {
+            throw .index("append", code: 0)
+        }
+        return try result.get()
+    }
+
+    private func appendNow(
+        _ batch: [PendingAppend], _ range: Range<Int>,
+        _ results: inout [Result<AppendedMessage, StoreError>?]
+    ) throws(StoreError) {
+        // A1: bytes. A message that fails here fails alone.
+        var folders: [FolderBatch] = []
+        for index in range {
+            do throws(StoreError) {
+                let folder = try folder(batch[index].mailbox)
+                let draft = try makeDraft(index, batch[index], folder)
+                if let known = folders.firstIndex(where: { $0.folder === folder }) {
+                    folders[known].drafts.append(draft)
+                } else {
+                    folders.append(FolderBatch(folder: folder, drafts: [draft]))
+                }
+            } catch {
+                results[index] = .failure(error)
+            }
+        }
+        for at in folders.indices {
+            folders[at].drafts.removeAll { draft in
+                guard case .octets = draft.pending.source else { return false }
+                do throws(StoreError) {
+                    try System.synchronize(draft.file.descriptor, "message")
+                    return false
+                } catch {
+                    results[draft.index] = .failure(error)
+                    return true
+                }
+            }
+        }
+        folders.removeAll { $0.drafts.isEmpty }
+        guard !folders.isEmpty else { return }
+        reached(.bytesDurable)
+
+        // A2: names. A3: rows.
+        do throws(StoreError) {
+            for at in folders.indices { try placeDrafts(&folders[at]) }
+            reached(.nameDurable)
+            try transaction { () throws(StoreError) in
+                for batch in folders { try insertDrafts(batch) }
+            }
+        } catch {
+            for batch in folders { withdraw(batch) }
+            throw error
+        }
+        for batch in folders { finish(batch, &results) }
+        reached(.rowDurable)
+    }
+
+    private func makeDraft(
+        _ index: Int, _ pending: PendingAppend, _ folder: Folder
+    ) throws(StoreError) -> Draft {
+        switch pending.source {
+        case .octets(let octets):
+            let date = pending.date ?? System.now().seconds
+            guard let size = UInt32(exactly: octets.count) else { throw .limit }
+            let file = try root.staging.makeFile(
+                octets, in: folder.current.descriptor, date: pending.date)
+            return Draft(
+                index, pending, file, size: size, date: date, MessageSummary(octets))
+        case .staged(let staged):
+            guard let size = UInt32(exactly: staged.size) else { throw .limit }
+            var file = staged.file
+            let date = pending.date ?? staged.date
+            if date != staged.date {
+                // Its time is shared by every account it goes to: this one gets its own bytes.
+                file = try duplicate(file, near: folder.current.descriptor, date: date)
+            }
+            let head = try System.read(
+                file.descriptor, from: 0, count: MessageSummary.window)
+            return Draft(index, pending, file, size: size, date: date, MessageSummary(head))
+        }
+    }
+
+    /// A durable copy of the bytes, where a hard link cannot serve.
+    func duplicate(
+        _ file: MessageFile, near directory: Int32, date: SecondsSince1970
+    ) throws(StoreError) -> MessageFile {
+        let copy = try root.staging.makeFile([], in: directory, date: nil)
+        var offset: Int64 = 0
+        while true {
+            let chunk = try System.read(
+                file.descriptor, from: offset, count: MessageText.chunkOctets)
+            if chunk.isEmpty { break }
+            try System.write(chunk, to: copy.descriptor)
+            offset += Int64(chunk.count)
+        }
+        try System.setModificationTime(copy.descriptor, date)
+        try System.synchronize(copy.descriptor, "message")
+        return copy
+    }
+
+    /// Gives an open, durable file its name in cur/.
+    func place(
+        _ file: MessageFile, in folder: Folder, as name: PathOctets, date: SecondsSince1970
+    ) throws(StoreError) {
+        let current = folder.current.descriptor
+        if try System.link(file.descriptor, as: name, in: current) { return }
+        let copy = try duplicate(file, near: current, date: date)
+        guard try System.link(copy.descriptor, as: name, in: current) else {
+            throw .file("link", errno: 18)
+        }
+    }
+
+    private func placeDrafts(_ batch: inout FolderBatch) throws(StoreError) {
+        let folder = batch.folder
+        var keywords = folder.keywords
+        for draft in batch.drafts {
+            draft.flags = Self.flags(draft.pending.flags, &keywords)
+        }
+        if keywords != folder.keywords {
+            try keywords.write(in: folder.root.descriptor)
+            folder.keywords = keywords
+        }
+        var uid = try folder.reserveUIDs(batch.drafts.count)
+        batch.modSeq = try folder.nextModSeq()
+        for draft in batch.drafts {
+            let file = FileName(
+                unique: (draft.pending.unique ?? root.makeUniqueName()).octets,
+                fileSize: Int64(draft.size), uid: uid, flags: draft.flags)
+            guard let name = file.octets else { throw .notPermitted }
+            try place(draft.file, in: folder, as: name, date: draft.date)
+            draft.uid = uid
+            draft.name = name
+            uid += 1
+        }
+        try folder.ownChange()
+        try folder.synchronize()
+    }
+
+    /// Flags of a new message. A mailbox without letters left keeps the message without the
+    /// keyword rather than refuse it.
+    static func flags(_ named: NamedFlags, _ keywords: inout KeywordTable) -> Flags {
+        var flags = named.system.intersection(.system)
+        for keyword in named.keywords where KeywordTable.isKeyword(keyword) {
+            if let flag = keywords.makeFlag(keyword) { flags.insert(flag) }
+        }
+        return flags
+    }
+
+    private func insertDrafts(_ batch: FolderBatch) throws(StoreError) {
+        for draft in batch.drafts {
+            try insertRow(
+                batch.folder.id.rawValue, draft.uid, flags: draft.flags, modSeq: batch.modSeq,
+                size: draft.size, date: draft.date, name: draft.name, draft.summary)
+        }
+        try putCounters(batch.folder)
+    }
+
+    private func finish(
+        _ batch: FolderBatch, _ results: inout [Result<AppendedMessage, StoreError>?]
+    ) {
+        let folder = batch.folder
+        let entries = batch.drafts.map { draft in
+            MessageEntry(
+                uid: draft.uid, size: draft.size, flags: draft.flags, modSeq: batch.modSeq,
+                internalDate: draft.date)
+        }
+        folder.extendImage(entries, at: batch.modSeq)
+        committed(folder, entries.map(\.uid), at: batch.modSeq)
+        for draft in batch.drafts {
+            results[draft.index] = .success(
+                AppendedMessage(
+                    mailbox: folder.id, uidValidity: folder.uidValidity, uid: draft.uid,
+                    size: draft.size))
+        }
+    }
+
+    /// Takes names back whose rows were not committed.
+    private func withdraw(_ batch: FolderBatch) {
+        batch.folder.needsScan = true
+        for draft in batch.drafts where !draft.name.isEmpty {
+            do throws(StoreError) {
+                try System.unlink(draft.name, in: batch.folder.current.descriptor)
+            } catch {
+                notify(.postponed, "unlink in \(batch.folder.name.text): \(error)")
+            }
+        }
+    }
+
+    /// Takes a delivery back: the message of this name disappears from INBOX, if it is there.
+    ///
+    /// A user who moved it meanwhile keeps it.
+    package func retract(_ unique: UniqueName) throws(StoreError) {
+        try guarded { () throws(StoreError) in
+            let inbox = try folder(.inbox)
+            var uids: [UInt32] = []
+            let statement = try database.query(.folderFileNames).bind(inbox.id.rawValue)
+            while try statement.step() {
+                guard FileName.unique(of: statement.octets(1)) == unique.octets else { continue }
+                uids.append(UInt32(statement.integer(0)))
+            }
+            if !uids.isEmpty { _ = try expungeNow(inbox, uids) }
+            // A name without a row: the append failed before its last step.
+            for name in try System.names(in: inbox.current.descriptor)
+            where FileName.unique(of: name) == unique.octets {
+                try System.unlink(name, in: inbox.current.descriptor)
+            }
+            try inbox.ownChange()
+            try inbox.synchronize()
+        }
+    }
+}

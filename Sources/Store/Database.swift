@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// SQLite handles and prepared statements. One thread at a time (NOMUTEX); write-ahead log,
+// synchronous=FULL, and the file held exclusively, so no shared memory and no lock per statement.
+
+import CSQLite
+
+/// An open database.
+@safe final class Database {  // the handle never leaves it
+    private var handle: OpaquePointer?
+    private var statements: [Statement?] = []
+
+    /// - Parameter path: must not contain a symbolic link.
+    static func open(_ path: String) throws(StoreError) -> Database {
+        let database = Database()
+        let flags =
+            SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW
+        var handle: OpaquePointer?
+        let code = unsafe sqlite3_open_v2(path, &handle, flags, nil)
+        unsafe database.handle = handle
+        guard code == SQLITE_OK, unsafe handle != nil else {
+            throw .index("open", code: code)
+        }
+        unsafe sqlite3_extended_result_codes(handle, 1)
+        unsafe martlet_sqlite_no_lookaside(handle)
+        unsafe sqlite3_busy_timeout(handle, 0)
+        for pragma: StaticString in [
+            "PRAGMA cache_size=-64", "PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL",
+            "PRAGMA synchronous=FULL", "PRAGMA temp_store=MEMORY", "PRAGMA secure_delete=OFF",
+            "PRAGMA journal_size_limit=4194304",
+        ] {
+            try database.run(pragma)
+        }
+        return database
+    }
+
+    /// Runs a statement without parameters once; rows are thrown away.
+    func run(_ sql: StaticString) throws(StoreError) {
+        let statement = try Statement(sql, self)
+        while try statement.step() {}
+    }
+
+    /// The number in the first column of the first row.
+    func number(_ sql: StaticString) throws(StoreError) -> Int64 {
+        let statement = try Statement(sql, self)
+        return try statement.step() ? statement.integer(0) : 0
+    }
+
+    /// A statement that is prepared once and kept; reset and without parameters bound.
+    func statement(_ slot: Int, _ sql: StaticString) throws(StoreError) -> Statement {
+        if slot < statements.count, let kept = statements[slot] {
+            kept.reset()
+            return kept
+        }
+        while statements.count <= slot { statements.append(nil) }
+        let prepared = try Statement(sql, self)
+        statements[slot] = prepared
+        return prepared
+    }
+
+    func begin() throws(StoreError) { try run("BEGIN IMMEDIATE") }
+    func commit() throws(StoreError) { try run("COMMIT") }
+
+    /// Never fails in a way that matters: without it the log has no commit record either.
+    func rollback() {
+        guard unsafe handle != nil, unsafe sqlite3_get_autocommit(handle) == 0 else { return }
+        _ = unsafe sqlite3_exec(handle, "ROLLBACK", nil, nil, nil)
+    }
+
+    /// Closes; with `checkpoint` the log is emptied into the database before.
+    func close(checkpoint: Bool) {
+        rollback()
+        statements = []
+        if !checkpoint, unsafe handle != nil {
+            _ = unsafe martlet_sqlite_no_checkpoint_on_close(handle)
+        }
+        unsafe sqlite3_close_v2(handle)
+        unsafe handle = nil
+    }
+
+    deinit { close(checkpoint: false) }
+
+    fileprivate func prepare(_ sql: StaticString) throws(StoreError) -> OpaquePointer {
+        var statement: OpaquePointer?
+        let code = sql.withUTF8Buffer { text in
+            unsafe text.withMemoryRebound(to: CChar.self) { text in
+                unsafe sqlite3_prepare_v3(
+                    handle, text.baseAddress, Int32(text.count),
+                    UInt32(SQLITE_PREPARE_PERSISTENT), &statement, nil)
+            }
+        }
+        guard code == SQLITE_OK, let statement = unsafe statement else {
+            throw error("prepare \(sql)", code)
+        }
+        return unsafe statement
+    }
+
+    fileprivate func error(_ what: String, _ code: Int32) -> StoreError {
+        switch code & 0xFF {
+        case SQLITE_FULL: .noSpace
+        case SQLITE_BUSY, SQLITE_LOCKED: .inUse
+        default: .index(what, code: code)
+        }
+    }
+}
+
+extension StoreError {
+    /// The file is not (or no longer) a database that can be trusted.
+    var isCorruption: Bool {
+        guard case .index(_, let code) = self else { return false }
+        return [SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_FORMAT].contains(code & 0xFF)
+    }
+
+    /// After this the handle may believe in pages that never reached the disk.
+    var spoilsHandle: Bool {
+        guard case .index(_, let code) = self else { return false }
+        return isCorruption || code & 0xFF == SQLITE_IOERR
+    }
+}
+
+/// A prepared statement. Used up by `step` returning false, or `reset`.
+@safe final class Statement {  // the pointer never leaves it
+    private let pointer: OpaquePointer
+    private unowned let database: Database
+
+    fileprivate init(_ sql: StaticString, _ database: Database) throws(StoreError) {
+        self.database = database
+        unsafe pointer = try database.prepare(sql)
+    }
+
+    deinit { unsafe sqlite3_finalize(pointer) }
+
+    /// Binds parameters from number 1 on.
+    @discardableResult
+    func bind(_ values: Int64...) -> Statement {
+        for (index, value) in values.enumerated() {
+            unsafe sqlite3_bind_int64(pointer, Int32(index + 1), value)
+        }
+        return self
+    }
+
+    func set(_ index: Int32, _ value: Int64) { unsafe sqlite3_bind_int64(pointer, index, value) }
+
+    func set(_ index: Int32, _ octets: [UInt8]?) {
+        guard let octets else {
+            unsafe sqlite3_bind_null(pointer, index)
+            return
+        }
+        unsafe octets.withUnsafeBytes { buffer in
+            if let start = buffer.baseAddress {
+                _ = unsafe sqlite3_bind_blob(
+                    pointer, index, start, Int32(buffer.count), martlet_sqlite_transient())
+            } else {
+                _ = unsafe sqlite3_bind_zeroblob(pointer, index, 0)
+            }
+        }
+    }
+
+    /// True: a row is there. False: done.
+    func step() throws(StoreError) -> Bool {
+        let code = unsafe sqlite3_step(pointer)
+        switch code {
+        case SQLITE_ROW: return true
+        case SQLITE_DONE:
+            unsafe sqlite3_reset(pointer)
+            return false
+        default:
+            unsafe sqlite3_reset(pointer)
+            throw database.error("step", code)
+        }
+    }
+
+    /// Runs to the end.
+    func run() throws(StoreError) { while try step() {} }
+
+    func reset() { unsafe sqlite3_reset(pointer) }
+
+    func integer(_ column: Int32) -> Int64 { unsafe sqlite3_column_int64(pointer, column) }
+
+    func isNull(_ column: Int32) -> Bool {
+        unsafe sqlite3_column_type(pointer, column) == SQLITE_NULL
+    }
+
+    func octets(_ column: Int32) -> [UInt8] {
+        let start = unsafe sqlite3_column_blob(pointer, column)
+        let count = Int(unsafe sqlite3_column_bytes(pointer, column))
+        guard let start = unsafe start, count > 0 else { return [] }
+        return unsafe [UInt8](UnsafeRawBufferPointer(start: start, count: count))
+    }
+}

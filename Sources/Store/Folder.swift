@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One open folder of an account: its directories, its counters, and what other programs may have
+// done to it. RFC 9051 §2.3.1.1 (UIDs), RFC 7162 §3.1.1 (MODSEQ).
+
+import Mail
+
+/// A mailbox's row and open directories, while they are in use.
+final class Folder {
+    let id: MailboxID
+    var name: MailboxName
+    /// Below the Maildir; empty for INBOX.
+    var directory: PathOctets
+    let root: File
+    let current: File
+    var state: FolderState
+    var keywords: KeywordTable
+    var uidNext: UInt32
+    var modSeq: UInt64
+    /// Expunges up to this MODSEQ are forgotten.
+    var floor: UInt64
+    var currentTime: Int64
+    var newTime: Int64
+    /// The times above are in the row.
+    var isTimeStored = true
+    /// The rows may be older than the directory (index lost or restored): UIDs below the mark may
+    /// have been given out, and every client must look at everything again.
+    var isBehind = false
+    /// cur/ must be compared with the rows before it is used again.
+    var needsScan = false
+    /// Rows of `doomed` whose files are unlinked, but not durably.
+    var hasUnlinkedDoomed = false
+    /// Rows of `doomed` whose files are durably gone.
+    private(set) var canClearDoomed = false
+    var expungesSincePrune = 0
+    var lastUse: UInt64 = 0
+
+    /// Changes since `recentStart`, by rising MODSEQ: spares a scan of all rows per event.
+    private(set) var recent: [(modSeq: UInt64, uid: UInt32)] = []
+    private(set) var recentStart: UInt64
+    private static let recentLimit = 8_192
+
+    /// The last snapshot, valid while MODSEQ stays.
+    var image: (modSeq: UInt64, entries: [MessageEntry])?
+    static let imageLimit = 200_000
+    var counts: (modSeq: UInt64, messages: UInt32, unseen: UInt32, deleted: UInt32, size: UInt64)?
+
+    init(
+        id: MailboxID, name: MailboxName, directory: PathOctets, root: consuming File,
+        current: consuming File, state: FolderState, keywords: KeywordTable, uidNext: UInt32,
+        modSeq: UInt64, floor: UInt64, currentTime: Int64, newTime: Int64
+    ) {
+        self.id = id
+        self.name = name
+        self.directory = directory
+        self.root = root
+        self.current = current
+        self.state = state
+        self.keywords = keywords
+        self.uidNext = uidNext
+        self.modSeq = modSeq
+        self.floor = floor
+        self.currentTime = currentTime
+        self.newTime = newTime
+        recentStart = modSeq
+    }
+
+    var uidValidity: UInt32 { state.uidValidity }
+
+    /// Remembers changes that a committed transaction made.
+    func changed(_ uids: some Sequence<UInt32>, at modSeq: UInt64) {
+        for uid in uids { recent.append((modSeq, uid)) }
+        guard recent.count > Self.recentLimit else { return }
+        // Whole MODSEQs are forgotten, never a part of one.
+        let cut = recent[recent.count - Self.recentLimit / 2].modSeq
+        recentStart = cut
+        recent.removeAll { $0.modSeq <= cut }
+    }
+
+    /// Adds new messages to the last snapshot, if it was up to date before them.
+    func extendImage(_ entries: [MessageEntry], at modSeq: UInt64) {
+        guard let old = image, old.modSeq + 1 == modSeq,
+            old.entries.count + entries.count <= Self.imageLimit
+        else { return }
+        image = nil  // the entries are used in one place only, so they grow without a copy
+        var grown = old.entries
+        grown += entries
+        image = (modSeq, grown)
+    }
+
+    /// Puts changed flags into the last snapshot, if it was up to date before them.
+    func updateImage(_ entries: [MessageEntry], at modSeq: UInt64) {
+        guard let old = image, old.modSeq + 1 == modSeq else { return }
+        image = nil
+        var updated = old.entries
+        var index = 0
+        for entry in entries {  // both rise
+            while index < updated.count, updated[index].uid < entry.uid { index += 1 }
+            guard index < updated.count, updated[index].uid == entry.uid else { return }
+            updated[index] = entry
+        }
+        image = (modSeq, updated)
+    }
+
+    /// Takes expunged messages out of the last snapshot, if it was up to date before.
+    func shrinkImage(_ uids: Set<UInt32>, at modSeq: UInt64) {
+        guard let old = image, old.modSeq + 1 == modSeq else { return }
+        image = nil
+        image = (modSeq, old.entries.filter { !uids.contains($0.uid) })
+    }
+
+    /// Changes before now are not remembered one by one.
+    func forgetRecent() {
+        recent = []
+        recentStart = modSeq
+    }
+
+    /// UIDs changed after `since`, rising; nil if that is further back than is remembered.
+    func recentlyChanged(since: UInt64) -> [UInt32]? {
+        guard since >= recentStart else { return nil }
+        return Set(recent.lazy.filter { $0.modSeq > since }.map(\.uid)).sorted()
+    }
+
+    /// `count` UIDs in a row that no message of this mailbox ever had; the first of them.
+    func reserveUIDs(_ count: Int) throws(StoreError) -> UInt32 {
+        let first = uidNext
+        guard UInt64(first) + UInt64(count) < UInt64(UInt32.max) else { throw .limit }
+        let next = first + UInt32(count)
+        if next > state.uidMark {
+            var raised = state
+            let (mark, overflow) = next.addingReportingOverflow(FolderState.uidStep)
+            raised.uidMark = overflow ? .max : mark
+            try raised.write(in: root.descriptor)
+            state = raised
+        }
+        uidNext = next
+        return first
+    }
+
+    /// A MODSEQ greater than every other of this mailbox.
+    func nextModSeq() throws(StoreError) -> UInt64 {
+        let next = modSeq + 1
+        if next >= state.modSeqMark {
+            var raised = state
+            raised.modSeqMark = next + FolderState.modSeqStep
+            try raised.write(in: root.descriptor)
+            state = raised
+        }
+        modSeq = next
+        return next
+    }
+
+    /// Makes names made and removed in cur/ durable.
+    func synchronize() throws(StoreError) {
+        try System.synchronize(current.descriptor, "cur")
+        if hasUnlinkedDoomed {
+            hasUnlinkedDoomed = false
+            canClearDoomed = true
+        }
+    }
+
+    func doomedCleared() { canClearDoomed = false }
+
+    /// Notes the time of cur/ after this process changed it.
+    func ownChange() throws(StoreError) {
+        currentTime = try System.status(current.descriptor).time
+        isTimeStored = false
+    }
+}

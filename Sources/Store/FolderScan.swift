@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which folders there are: rows against directories. A folder is recognised by the UIDVALIDITY in
+// its state file, wherever it was moved. Maildir++; docs/store.md.
+
+import Bytes
+import Mail
+
+/// A directory that could be a folder.
+private struct FoundFolder {
+    var directory: PathOctets
+    var state: FolderState?
+}
+
+/// A row of `mailboxes`.
+struct MailboxRow {
+    var id: MailboxID
+    var name: MailboxName
+    var directory: PathOctets
+    var specialUse: SpecialUse
+    var previous: PathOctets?
+}
+
+extension AccountStore {
+    static let mailboxLimit = 10_000
+
+    func mailboxRows() throws(StoreError) -> [MailboxRow] {
+        let statement = try database.query(.allMailboxes)
+        var rows: [MailboxRow] = []
+        while try statement.step() {
+            guard let name = MailboxName(statement.octets(1)) else {
+                throw .index("mailbox name", code: 11)
+            }
+            rows.append(
+                MailboxRow(
+                    id: MailboxID(rawValue: statement.integer(0)), name: name,
+                    directory: statement.octets(2),
+                    specialUse: SpecialUse(rawValue: UInt8(clamping: statement.integer(3)))
+                        ?? .none,
+                    previous: statement.isNull(4) ? nil : statement.octets(4)))
+        }
+        return rows
+    }
+
+    func openFolderDirectory(_ directory: PathOctets) throws(StoreError) -> File? {
+        if directory.isEmpty { return try System.openDirectory([0x2E], in: maildir.descriptor) }
+        return try System.openDirectoryIfPresent(directory, in: maildir.descriptor)
+    }
+
+    func scanFoldersIfChanged() throws(StoreError) {
+        if try System.status(maildir.descriptor).time != maildirTime { try scanFolders() }
+    }
+
+    /// Makes the rows agree with the directories; the messages in them are compared when the
+    /// folder is used.
+    func scanFolders() throws(StoreError) {
+        let time = try System.status(maildir.descriptor).time
+        let found = try foundFolders()
+        var rows: [MailboxID: MailboxRow] = [:]
+        for row in try mailboxRows() { rows[row.id] = row }
+        let doomed = try doomedFolders()
+
+        var kept: Set<MailboxID> = []
+        var rest: [FoundFolder] = []
+        for folder in found {
+            let byDirectory = rows.values.first { $0.directory == folder.directory }
+            if let state = folder.state {
+                if byDirectory?.id.rawValue == Int64(state.uidValidity) {
+                    kept.insert(MailboxID(rawValue: Int64(state.uidValidity)))
+                } else {
+                    rest.append(folder)
+                }
+            } else if let byDirectory {
+                kept.insert(byDirectory.id)  // its state file is written again when it is opened
+            } else {
+                rest.append(folder)
+            }
+        }
+        var moved: [(row: MailboxRow, name: MailboxName, directory: PathOctets)] = []
+        var unknown: [FoundFolder] = []
+        for folder in rest {
+            let id = folder.state.map { MailboxID(rawValue: Int64($0.uidValidity)) }
+            if let id, doomed.contains(id) { continue }
+            if let id, let row = rows[id], !kept.contains(id), !row.directory.isEmpty,
+                !folder.directory.isEmpty, let name = FolderName.mailbox(of: folder.directory)
+            {
+                kept.insert(id)
+                moved.append((row, name, folder.directory))
+            } else {
+                unknown.append(folder)
+            }
+        }
+        let gone = rows.values.filter { !kept.contains($0.id) }
+        try transaction { () throws(StoreError) in
+            for row in gone { try dropRows(row.id) }
+            // Out of each other's way first: names may have been swapped.
+            for move in moved { try setTemporaryName(move.row) }
+            for move in moved { try recordMove(move.row, move.name, move.directory) }
+            for folder in unknown { try adopt(folder, &kept) }
+            try setMeta(.maildirTime, time)
+            try setMeta(.uidValidity, Int64(lastUIDValidity))
+        }
+        maildirTime = time
+        for row in gone {
+            noteGone(row.id, at: .max >> 1)
+            notify(.folderChanged, "gone: \(row.name.text)")
+        }
+        for move in moved {
+            if let folder = openedFolder(move.row.id) {
+                folder.name = move.name
+                folder.directory = move.directory
+            }
+            notify(.folderChanged, "moved: \(move.row.name.text) to \(move.name.text)")
+        }
+    }
+
+    private func foundFolders() throws(StoreError) -> [FoundFolder] {
+        var found = [
+            FoundFolder(directory: [], state: try FolderState.read(in: maildir.descriptor))
+        ]
+        for name in try System.names(in: maildir.descriptor).sorted(by: {
+            $0.lexicographicallyPrecedes($1)
+        }) where name.first == 0x2E {
+            guard try System.status(name, in: maildir.descriptor)?.isDirectory == true,
+                let directory = try System.openDirectoryIfPresent(name, in: maildir.descriptor),
+                try System.status(.cur, in: directory.descriptor)?.isDirectory == true
+            else { continue }
+            found.append(
+                FoundFolder(
+                    directory: name, state: try FolderState.read(in: directory.descriptor)))
+        }
+        return found
+    }
+
+    private func setTemporaryName(_ row: MailboxRow) throws(StoreError) {
+        let statement = try database.query(.renameMailbox).bind(row.id.rawValue)
+        statement.set(2, [0xFF] + PathOctets("\(row.id.rawValue)"))
+        statement.set(3, row.directory)
+        statement.set(4, nil)
+        try statement.run()
+    }
+
+    private func recordMove(
+        _ row: MailboxRow, _ name: MailboxName, _ directory: PathOctets
+    ) throws(StoreError) {
+        var name = name
+        var number = 1
+        // Two directories can spell one name; both keep their mail.
+        while try mailboxID(name) != nil {
+            guard let other = MailboxName(name.octets + [UInt8]("-\(number)")) else { break }
+            name = other
+            number += 1
+        }
+        let statement = try database.query(.renameMailbox).bind(row.id.rawValue)
+        statement.set(2, name.octets)
+        statement.set(3, directory)
+        statement.set(4, nil)
+        try statement.run()
+    }
+
+    /// A row for a folder that has none.
+    private func adopt(
+        _ folder: FoundFolder, _ kept: inout Set<MailboxID>
+    ) throws(StoreError) {
+        guard
+            let name = folder.directory.isEmpty
+                ? MailboxName.inbox : FolderName.mailbox(of: folder.directory),
+            try mailboxID(name) == nil
+        else {
+            notify(.ignored, String(decoding: folder.directory, as: UTF8.self))
+            return
+        }
+        guard let root = try openFolderDirectory(folder.directory) else { return }
+        var uidNext: Int64 = 0  // unknown: below the mark
+        var state: FolderState
+        if let found = folder.state, !kept.contains(MailboxID(rawValue: Int64(found.uidValidity))) {
+            state = found
+        } else {
+            // New here, or a copy of another folder: nothing was given out under this number.
+            state = FolderState(
+                uidValidity: try allocateUIDValidity(),
+                specialUse: folder.state?.specialUse ?? .none)
+            try state.write(in: root.descriptor)
+            uidNext = 1
+        }
+        let id = MailboxID(rawValue: Int64(state.uidValidity))
+        kept.insert(id)
+        lastUIDValidity = max(lastUIDValidity, state.uidValidity)
+        try insertMailbox(id, name, folder.directory, state, uidNext: uidNext)
+        if accountState.hasDefaults { notify(.folderChanged, "found: \(name.text)") }
+    }
+
+    /// - Parameter uidNext: 0 if the rows are lost and numbers below the marks may be in use.
+    func insertMailbox(
+        _ id: MailboxID, _ name: MailboxName, _ directory: PathOctets, _ state: FolderState,
+        uidNext: Int64
+    ) throws(StoreError) {
+        let isLost = uidNext == 0
+        let modSeq = isLost ? Int64(state.modSeqMark) - 1 : 1
+        let statement = try database.query(.insertMailbox)
+        statement.set(1, id.rawValue)
+        statement.set(2, name.octets)
+        statement.set(3, directory)
+        statement.set(4, Int64(state.specialUse.rawValue))
+        statement.set(5, uidNext)
+        statement.set(6, modSeq)
+        statement.set(7, Int64(state.uidMark))
+        statement.set(8, Int64(state.modSeqMark))
+        statement.set(9, isLost ? Int64(state.modSeqMark) : 0)
+        try statement.run()
+    }
+
+    /// All rows of a mailbox, as part of a transaction.
+    func dropRows(_ id: MailboxID) throws(StoreError) {
+        for query in [
+            Query.dropMessages, .dropFiles, .dropExpunged, .clearDoomed, .removeMailbox,
+        ] {
+            try database.query(query).bind(id.rawValue).run()
+        }
+    }
+
+    func doomedFolders() throws(StoreError) -> Set<MailboxID> {
+        var ids: Set<MailboxID> = []
+        let statement = try database.query(.doomedFolders)
+        while try statement.step() { ids.insert(MailboxID(rawValue: statement.integer(0))) }
+        return ids
+    }
+
+    /// Opens directories and counters of a mailbox.
+    func openFolder(_ id: MailboxID) throws(StoreError) -> Folder {
+        let row = try database.query(.mailboxByID).bind(id.rawValue)
+        guard try row.step() else { throw .noSuchMailbox }
+        defer { row.reset() }
+        guard let name = MailboxName(row.octets(0)) else { throw .index("mailbox name", code: 11) }
+        let directory = row.octets(1)
+        let use = SpecialUse(rawValue: UInt8(clamping: row.integer(2))) ?? .none
+        var uidNext = UInt32(clamping: row.integer(3))
+        var modSeq = UInt64(clamping: row.integer(4))
+        let uidMark = UInt32(clamping: row.integer(5))
+        let modSeqMark = UInt64(clamping: row.integer(6))
+        let floor = UInt64(clamping: row.integer(7))
+        let times = (row.integer(8), row.integer(9))
+        row.reset()
+
+        guard let root = try openFolderDirectory(directory) else {
+            try scanFolders()
+            throw .noSuchMailbox
+        }
+        for name in [PathOctets.cur, .new, .tmp] {
+            try System.makeDirectory(name, in: root.descriptor)
+        }
+        let current = try System.openDirectory(.cur, in: root.descriptor)
+        var isBehind = uidNext == 0
+        uidNext = max(uidNext, 1)
+        let read = try FolderState.read(in: root.descriptor)
+        var state = read ?? FolderState(uidValidity: UInt32(clamping: id.rawValue), specialUse: use)
+        guard Int64(state.uidValidity) == id.rawValue else {
+            try scanFolders()
+            throw .noSuchMailbox
+        }
+        if state.uidMark > uidMark || state.modSeqMark > modSeqMark {
+            // Numbers were promised that the rows do not know of: a crash right behind the
+            // promise, or an index from a backup.
+            isBehind = true
+            modSeq = max(modSeq, state.modSeqMark - 1)
+        }
+        if read == nil || state.uidMark < uidMark || state.modSeqMark < modSeqMark {
+            state.uidMark = max(state.uidMark, uidMark)
+            state.modSeqMark = max(state.modSeqMark, modSeqMark)
+            try state.write(in: root.descriptor)
+        }
+        let keywords = try KeywordTable.read(in: root.descriptor)
+        let folder = Folder(
+            id: id, name: name, directory: directory, root: root, current: current, state: state,
+            keywords: keywords, uidNext: uidNext, modSeq: modSeq, floor: floor,
+            currentTime: times.0, newTime: times.1)
+        folder.isBehind = isBehind
+        return folder
+    }
+}

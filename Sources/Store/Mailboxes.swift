@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Mailboxes as such: LIST, CREATE, DELETE, RENAME, SUBSCRIBE. RFC 9051 §6.3.4 to §6.3.9,
+// RFC 6154 (special use). A level without a mailbox exists as long as mailboxes lie below it.
+
+import Bytes
+import Mail
+
+extension AccountStore {
+    /// What a new account gets, beside INBOX.
+    private static let defaults: [(name: String, use: SpecialUse)] = [
+        ("Drafts", .drafts), ("Sent", .sent), ("Junk", .junk), ("Trash", .trash),
+        ("Archive", .archive),
+    ]
+
+    /// Mailboxes, the levels above them, and subscribed names that are gone; by name.
+    package func list() throws(StoreError) -> [MailboxInfo] {
+        try guarded { () throws(StoreError) in
+            try scanFoldersIfChanged()
+            let subscribed = Set(try subscriptions())
+            var infos: [MailboxName: MailboxInfo] = [:]
+            for row in try mailboxRows() {
+                infos[row.name] = MailboxInfo(
+                    name: row.name, specialUse: row.specialUse, isSelectable: true,
+                    isSubscribed: subscribed.contains(row.name))
+            }
+            for name in Array(infos.keys) {
+                var level = name.parent
+                while let present = level, infos[present] == nil {
+                    infos[present] = MailboxInfo(
+                        name: present, specialUse: .none, isSelectable: false,
+                        isSubscribed: subscribed.contains(present))
+                    level = present.parent
+                }
+            }
+            for name in subscribed where infos[name] == nil {
+                infos[name] = MailboxInfo(
+                    name: name, specialUse: .none, isSelectable: false, isSubscribed: true)
+            }
+            return infos.values.sorted { $0.name < $1.name }
+        }
+    }
+
+    package func create(_ name: MailboxName, _ use: SpecialUse) throws(StoreError) {
+        try guarded { () throws(StoreError) in
+            try scanFoldersIfChanged()
+            try createNow(name, use)
+        }
+    }
+
+    func createNow(_ name: MailboxName, _ use: SpecialUse) throws(StoreError) {
+        guard try mailboxID(name) == nil else { throw .mailboxExists }
+        let count = try database.query(.mailboxCount)
+        guard try count.step() else { throw .index("count", code: 0) }
+        let mailboxes = count.integer(0)
+        count.reset()
+        guard mailboxes < Self.mailboxLimit else { throw .limit }
+        guard let directory = FolderName.directory(of: name), !directory.isEmpty else {
+            throw .notPermitted
+        }
+        try makeFolder(name, directory, use)
+    }
+
+    /// The directory first, whole and durable; then the row. A crash between leaves an empty
+    /// mailbox.
+    private func makeFolder(
+        _ name: MailboxName, _ directory: PathOctets, _ use: SpecialUse
+    ) throws(StoreError) {
+        let state = FolderState(uidValidity: try allocateUIDValidity(), specialUse: use)
+        try System.makeDirectory(directory, in: maildir.descriptor)
+        let root = try System.openDirectory(directory, in: maildir.descriptor)
+        for name in [PathOctets.cur, .new, .tmp] {
+            try System.makeDirectory(name, in: root.descriptor)
+        }
+        let marker = PathOctets("maildirfolder")
+        if try System.status(marker, in: root.descriptor) == nil {
+            _ = try System.createFile(marker, in: root.descriptor)
+        }
+        try state.write(in: root.descriptor)
+        try System.synchronize(maildir.descriptor, "Maildir")
+        reached(.folderMade)
+        try transaction { () throws(StoreError) in
+            try insertMailbox(
+                MailboxID(rawValue: Int64(state.uidValidity)), name, directory, state, uidNext: 1)
+            try setMeta(.uidValidity, Int64(lastUIDValidity))
+        }
+        reached(.createCommitted)
+    }
+
+    /// INBOX is always there; the others once, so that a user may delete them.
+    func makeDefaults() throws(StoreError) {
+        var names = [MailboxName.inbox]
+        for (text, use) in Self.defaults {
+            guard let name = MailboxName([UInt8](text)) else { continue }
+            names.append(name)
+            if let id = try mailboxID(name) {
+                try setSpecialUse(id, use)
+            } else {
+                try createNow(name, use)
+            }
+        }
+        var subscribed = try subscriptions()
+        for name in names where !subscribed.contains(name) { subscribed.append(name) }
+        try putSubscriptions(subscribed)
+        var state = accountState
+        state.hasDefaults = true
+        try state.write(in: maildir.descriptor)
+        accountState = state
+    }
+
+    private func setSpecialUse(_ id: MailboxID, _ use: SpecialUse) throws(StoreError) {
+        let folder = try folder(id)
+        guard folder.state.specialUse == .none else { return }
+        var state = folder.state
+        state.specialUse = use
+        try state.write(in: folder.root.descriptor)
+        folder.state = state
+        try transaction { () throws(StoreError) in
+            try database.query(.setSpecialUse).bind(id.rawValue, Int64(use.rawValue)).run()
+        }
+    }
+
+    // MARK: - DELETE
+
+    /// Deletes a mailbox with its messages. Mailboxes below it stay. RFC 9051 §6.3.5.
+    ///
+    ///     state  rows   directory          after a crash here
+    ///     D0     there  there              nothing happened
+    ///     D1     gone   there              moved away and removed when the account is opened
+    ///     D2     gone   martlet-removed-*  removed when the account is opened
+    package func delete(_ name: MailboxName) throws(StoreError) {
+        try guarded { () throws(StoreError) in
+            guard !name.isInbox else { throw .notPermitted }
+            let folder = try folder(name)
+            let id = folder.id
+            let directory = folder.directory
+            let modSeq = folder.modSeq + 1
+            try transaction { () throws(StoreError) in
+                try dropRows(id)
+                let statement = try database.query(.insertDoomedFolder).bind(id.rawValue)
+                statement.set(2, directory)
+                try statement.run()
+            }
+            noteGone(id, at: modSeq)
+            reached(.deleteCommitted)
+            do throws(StoreError) {
+                try removeDoomedFolder(id, directory)
+            } catch {
+                notify(.postponed, "delete \(name.text): \(error)")
+            }
+        }
+    }
+
+    private func removeDoomedFolder(
+        _ id: MailboxID, _ directory: PathOctets
+    ) throws(StoreError) {
+        // Not a folder's name for any reader of Maildir++.
+        let trash = PathOctets("martlet-removed-\(id.rawValue)")
+        if let root = try System.openDirectoryIfPresent(directory, in: maildir.descriptor),
+            let state = try FolderState.read(in: root.descriptor),
+            Int64(state.uidValidity) == id.rawValue
+        {
+            _ = try System.rename(
+                directory, in: maildir.descriptor, to: trash, in: maildir.descriptor)
+            try System.synchronize(maildir.descriptor, "Maildir")
+        }
+        reached(.deleteMoved)
+        try System.removeTree(trash, in: maildir.descriptor)
+        try System.synchronize(maildir.descriptor, "Maildir")
+        try transaction { () throws(StoreError) in
+            try database.query(.clearDoomedFolder).bind(id.rawValue).run()
+        }
+        reached(.deleteDone)
+    }
+
+    func finishDeletes() throws(StoreError) {
+        var doomed: [(MailboxID, PathOctets)] = []
+        let statement = try database.query(.doomedFolders)
+        while try statement.step() {
+            doomed.append((MailboxID(rawValue: statement.integer(0)), statement.octets(1)))
+        }
+        for (id, directory) in doomed { try removeDoomedFolder(id, directory) }
+    }
+
+    // MARK: - RENAME
+
+    /// Renames a mailbox and all below it; INBOX keeps its name and gives its messages away.
+    /// RFC 9051 §6.3.6.
+    ///
+    ///     state  rows      directories     after a crash here
+    ///     R0     old       old             nothing happened
+    ///     R1     new       old or mixed    the rest is renamed when the account is opened
+    ///     R2     new       new             done
+    package func rename(_ name: MailboxName, to target: MailboxName) throws(StoreError) {
+        try guarded { () throws(StoreError) in
+            try scanFoldersIfChanged()
+            guard name != target, !target.isBelow(name) || name.isInbox else {
+                throw name == target ? .mailboxExists : .notPermitted
+            }
+            guard try mailboxID(target) == nil else { throw .mailboxExists }
+            if name.isInbox {
+                try createNow(target, .none)
+                let inbox = try folder(name)
+                let destination = try folder(target)
+                let all = [UIDRange(1, .max)]
+                _ = try copyNow(inbox, all, to: destination, move: true)
+                return
+            }
+            let moves = try plannedMoves(name, target)
+            try transaction { () throws(StoreError) in
+                for move in moves {
+                    let statement = try database.query(.renameMailbox)
+                    statement.set(1, move.row.id.rawValue)
+                    statement.set(2, move.name.octets)
+                    statement.set(3, move.directory)
+                    statement.set(4, move.row.directory)
+                    try statement.run()
+                }
+            }
+            for move in moves {
+                guard let folder = openedFolder(move.row.id) else { continue }
+                folder.name = move.name
+                folder.directory = move.directory
+            }
+            reached(.renameCommitted)
+            do throws(StoreError) {
+                try finishRenames()
+            } catch {
+                notify(.postponed, "rename \(name.text): \(error)")
+            }
+        }
+    }
+
+    private func plannedMoves(
+        _ name: MailboxName, _ target: MailboxName
+    ) throws(StoreError) -> [(row: MailboxRow, name: MailboxName, directory: PathOctets)] {
+        var moves: [(row: MailboxRow, name: MailboxName, directory: PathOctets)] = []
+        for row in try mailboxRows() where row.name == name || row.name.isBelow(name) {
+            guard let new = MailboxName(target.octets + row.name.octets.dropFirst(name.octets.count)),
+                let directory = FolderName.directory(of: new), !directory.isEmpty
+            else { throw .notPermitted }
+            guard try mailboxID(new) == nil,
+                try System.status(directory, in: maildir.descriptor) == nil
+            else { throw .mailboxExists }
+            moves.append((row, new, directory))
+        }
+        guard !moves.isEmpty else { throw .noSuchMailbox }
+        return moves
+    }
+
+    /// Brings directories behind rows that were renamed.
+    func finishRenames() throws(StoreError) {
+        let pending = try mailboxRows().filter { $0.previous != nil }
+        guard !pending.isEmpty else { return }
+        for row in pending {
+            guard let previous = row.previous,
+                try System.status(row.directory, in: maildir.descriptor) == nil
+            else { continue }
+            _ = try System.rename(
+                previous, in: maildir.descriptor, to: row.directory, in: maildir.descriptor)
+        }
+        try System.synchronize(maildir.descriptor, "Maildir")
+        reached(.renameMoved)
+        try transaction { () throws(StoreError) in
+            for row in pending {
+                try database.query(.finishRename).bind(row.id.rawValue).run()
+            }
+        }
+        reached(.renameDone)
+    }
+
+    // MARK: - SUBSCRIBE
+
+    /// A name may be subscribed whether or not its mailbox exists. RFC 9051 §6.3.7.
+    package func subscribe(_ name: MailboxName, _ wanted: Bool) throws(StoreError) {
+        try guarded { () throws(StoreError) in
+            var names = try subscriptions()
+            guard names.contains(name) != wanted else { return }
+            if wanted {
+                guard names.count < Subscriptions.countLimit else { throw .limit }
+                names.append(name)
+            } else {
+                names.removeAll { $0 == name }
+            }
+            try putSubscriptions(names)
+        }
+    }
+
+    private func subscriptions() throws(StoreError) -> [MailboxName] {
+        let octets = try DurableFile.read(Subscriptions.fileName, in: maildir.descriptor)
+        return Subscriptions.parse(octets ?? [])
+    }
+
+    private func putSubscriptions(_ names: [MailboxName]) throws(StoreError) {
+        let octets = Subscriptions.octets(names)
+        guard octets.count <= DurableFile.octetLimit else { throw .limit }
+        try DurableFile.replace(Subscriptions.fileName, with: octets, in: maildir.descriptor)
+    }
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Reading messages: always with CRLF line ends, whoever wrote the file. RFC 9051 §2.3.4 (size).
+
+import Bytes
+import Mail
+
+extension AccountStore {
+    /// A message, or its header. Nil if there is no such message (any more).
+    ///
+    /// - Parameter inlineLimit: longer ones come as a file.
+    package func read(
+        _ id: MailboxID, uid: UInt32, _ part: MessagePart, inlineLimit: Int
+    ) throws(StoreError) -> MessageContent? {
+        try guarded { () throws(StoreError) in
+            let folder: Folder
+            if let opened = openedFolder(id) {
+                folder = opened  // no look at the directory: a file that is there can be read
+            } else {
+                folder = try self.folder(id)
+            }
+            guard let name = try fileName(folder, uid) else { return nil }
+            if let file = try System.openFile(name, in: folder.current.descriptor) {
+                return try content(file, FileName(name), part, inlineLimit, folder)
+            }
+            // Another program renamed or removed it.
+            folder.needsScan = true
+            try refresh(folder)
+            guard let name = try fileName(folder, uid),
+                let file = try System.openFile(name, in: folder.current.descriptor)
+            else { return nil }
+            return try content(file, FileName(name), part, inlineLimit, folder)
+        }
+    }
+
+    private func fileName(_ folder: Folder, _ uid: UInt32) throws(StoreError) -> PathOctets? {
+        let row = try database.query(.fileName).bind(folder.id.rawValue, Int64(uid))
+        defer { row.reset() }
+        return try row.step() ? row.octets(0) : nil
+    }
+
+    private func content(
+        _ file: consuming File, _ name: FileName, _ part: MessagePart, _ inlineLimit: Int,
+        _ folder: Folder
+    ) throws(StoreError) -> MessageContent {
+        let size = try System.status(file.descriptor).size
+        if part == .header {
+            return .octets(try header(file.descriptor, size, needsCRLF: name.needsCRLF))
+        }
+        guard !name.needsCRLF else {
+            return try converted(file.descriptor, size, inlineLimit, folder)
+        }
+        guard size > inlineLimit else {
+            return .octets(try System.read(file.descriptor, from: 0, count: Int(size)))
+        }
+        guard let octets = UInt32(exactly: size) else { throw .limit }
+        return .file(SharedDescriptor(file), size: octets)
+    }
+
+    /// Up to and including the empty line; all of a message without one; at most 1 MiB.
+    private func header(
+        _ descriptor: Int32, _ size: Int64, needsCRLF: Bool
+    ) throws(StoreError) -> [UInt8] {
+        var count = 8 << 10
+        while true {
+            let octets = try System.read(descriptor, from: 0, count: min(count, Int(size)))
+            let end = MessageText.headerCount(octets)
+            if end == nil, octets.count < size, octets.count < MessageText.headerLimit {
+                count = min(count * 8, MessageText.headerLimit)
+                continue
+            }
+            let header = Array(octets.prefix(end ?? octets.count))
+            guard needsCRLF else { return header }
+            var converted: [UInt8] = []
+            var last: UInt8 = 0
+            MessageText.appendWithCRLF(header, after: &last, to: &converted)
+            return converted
+        }
+    }
+
+    /// A file with LF line ends, as if it had been written with CRLF.
+    private func converted(
+        _ descriptor: Int32, _ size: Int64, _ inlineLimit: Int, _ folder: Folder
+    ) throws(StoreError) -> MessageContent {
+        var octets: [UInt8] = []
+        var last: UInt8 = 0
+        var offset: Int64 = 0
+        var file: MessageFile?
+        var written = 0
+        while offset < size {
+            let chunk = try System.read(
+                descriptor, from: offset, count: MessageText.chunkOctets)
+            if chunk.isEmpty { break }
+            offset += Int64(chunk.count)
+            MessageText.appendWithCRLF(chunk, after: &last, to: &octets)
+            guard file != nil || octets.count > inlineLimit else { continue }
+            let copy: MessageFile
+            if let file {
+                copy = file
+            } else {
+                copy = try root.staging.makeFile([], in: folder.current.descriptor, date: nil)
+                file = copy
+            }
+            try System.write(octets, to: copy.descriptor)
+            written += octets.count
+            octets.removeAll(keepingCapacity: true)
+        }
+        guard let file else { return .octets(octets) }
+        guard let total = UInt32(exactly: written) else { throw .limit }
+        let reader = try System.reopenReadOnly(file.descriptor)
+        return .file(SharedDescriptor(reader), size: total)
+    }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What sessions see: a mailbox at one moment, and what happened since. RFC 9051 §6.3.2, §6.3.11;
+// RFC 7162 §3.1.2 and §3.2.5 (CHANGEDSINCE, VANISHED).
+
+import Mail
+
+extension AccountStore {
+    /// A mailbox as it is now.
+    package func snapshot(_ name: MailboxName) throws(StoreError) -> MailboxSnapshot {
+        try guarded { () throws(StoreError) in
+            let folder = try folder(name)
+            return MailboxSnapshot(
+                id: folder.id, uidValidity: folder.uidValidity, uidNext: folder.uidNext,
+                highestModSeq: folder.modSeq, keywords: folder.keywords.names,
+                entries: try entries(of: folder))
+        }
+    }
+
+    /// The numbers of STATUS.
+    package func status(_ name: MailboxName) throws(StoreError) -> MailboxStatus {
+        try guarded { () throws(StoreError) in
+            let folder = try folder(name)
+            if folder.counts?.modSeq != folder.modSeq {
+                let row = try database.query(.totals).bind(folder.id.rawValue)
+                defer { row.reset() }
+                guard try row.step() else { throw .index("totals", code: 0) }
+                folder.counts = (
+                    folder.modSeq, UInt32(clamping: row.integer(0)),
+                    UInt32(clamping: row.integer(1)), UInt32(clamping: row.integer(2)),
+                    UInt64(clamping: row.integer(3))
+                )
+            }
+            let counts = folder.counts
+            return MailboxStatus(
+                messages: counts?.messages ?? 0, unseen: counts?.unseen ?? 0,
+                deleted: counts?.deleted ?? 0, size: counts?.size ?? 0, uidNext: folder.uidNext,
+                uidValidity: folder.uidValidity, highestModSeq: folder.modSeq)
+        }
+    }
+
+    /// Sums over all mailboxes.
+    package func totals() throws(StoreError) -> AccountTotals {
+        try guarded { () throws(StoreError) in
+            let row = try database.query(.accountTotals)
+            defer { row.reset() }
+            guard try row.step() else { throw .index("totals", code: 0) }
+            let totals = (UInt64(clamping: row.integer(1)), UInt64(clamping: row.integer(0)))
+            let count = try database.query(.mailboxCount)
+            defer { count.reset() }
+            guard try count.step() else { throw .index("count", code: 0) }
+            return AccountTotals(
+                size: totals.0, messages: totals.1, mailboxes: UInt32(clamping: count.integer(0)))
+        }
+    }
+
+    /// What happened to a mailbox after `since`. A mailbox that is gone says so.
+    ///
+    /// Expunges are forgotten after some ten thousand; whoever asks for older ones gets every
+    /// UID that does not exist (RFC 7162 §3.2.10.2 allows more than was asked for).
+    package func changes(_ id: MailboxID, since: UInt64) throws(StoreError) -> MailboxChanges {
+        try guarded { () throws(StoreError) in
+            let folder: Folder
+            do throws(StoreError) {
+                folder = try self.folder(id)
+            } catch .noSuchMailbox {
+                return MailboxChanges(
+                    isGone: true, uidNext: 0, highestModSeq: 0, keywords: [], entries: [],
+                    vanished: [])
+            }
+            var changes = MailboxChanges(
+                uidNext: folder.uidNext, highestModSeq: folder.modSeq,
+                keywords: folder.keywords.names, entries: [], vanished: [])
+            guard since < folder.modSeq else { return changes }
+            if since < folder.floor {
+                let all = try entries(of: folder)
+                changes.entries = all.filter { $0.modSeq > since }
+                changes.vanished = Self.missing(from: all, below: folder.uidNext)
+                return changes
+            }
+            if let uids = folder.recentlyChanged(since: since) {
+                for uid in uids {
+                    let row = try database.query(.entry).bind(id.rawValue, Int64(uid))
+                    if try row.step() { changes.entries.append(Self.entry(row)) }
+                    row.reset()
+                }
+            } else {
+                let rows = try database.query(.changedEntries).bind(id.rawValue, Int64(since))
+                while try rows.step() { changes.entries.append(Self.entry(rows)) }
+            }
+            let rows = try database.query(.vanishedSince).bind(id.rawValue, Int64(since))
+            while try rows.step() { changes.vanished.append(UInt32(rows.integer(0))) }
+            changes.vanished.sort()
+            return changes
+        }
+    }
+
+    /// All messages, by rising UID; kept until the next change.
+    func entries(of folder: Folder) throws(StoreError) -> [MessageEntry] {
+        if let image = folder.image, image.modSeq == folder.modSeq { return image.entries }
+        var entries: [MessageEntry] = []
+        entries.reserveCapacity(folder.image?.entries.count ?? 0)
+        let rows = try database.query(.snapshot).bind(folder.id.rawValue)
+        while try rows.step() { entries.append(Self.entry(rows)) }
+        folder.image = entries.count <= Folder.imageLimit ? (folder.modSeq, entries) : nil
+        return entries
+    }
+
+    /// A row of uid, size, flags, modseq, date.
+    static func entry(_ row: Statement) -> MessageEntry {
+        MessageEntry(
+            uid: UInt32(truncatingIfNeeded: row.integer(0)),
+            size: UInt32(truncatingIfNeeded: row.integer(1)),
+            flags: Flags(rawValue: UInt64(bitPattern: row.integer(2))),
+            modSeq: UInt64(bitPattern: row.integer(3)), internalDate: row.integer(4))
+    }
+
+    private static func missing(from entries: [MessageEntry], below uidNext: UInt32) -> [UInt32] {
+        var missing: [UInt32] = []
+        var next: UInt32 = 1
+        for entry in entries {
+            if next < entry.uid { missing += next..<entry.uid }
+            next = entry.uid + 1
+        }
+        if next < uidNext { missing += next..<uidNext }
+        return missing
+    }
+}

@@ -36,6 +36,7 @@ final class AddressBook: Sendable {
     init(_ directory: Directory) { self.directory = directory }
 
     func apply(_ suite: Suite) {
+        directory.setConfigured(suite.domains.map { Array($0) })
         state.withLock { state in
             state.configured = Set(suite.domains.map { Array($0).asciiLowercased })
             state.separators = Array(suite.msgstored.subaddress)

@@ -56,7 +56,7 @@ package final class StoreCore: Sendable {
         try root.rollBackDeliveries()
         let directory = try Directory.open(
             stateDirectory: suite.server.stateDirectory,
-            configured: suite.domains.map { Array($0) }, notice: notice)
+            configured: suite.domains.map { Array($0) })
         let addresses = AddressBook(directory)
         addresses.apply(suite)
         let laneCount = settings.workers > 0 ? min(settings.workers, 256) : 32

@@ -117,6 +117,7 @@ let package = Package(
         tests("ConfigTests", ["Config", "Mail", "Bytes"]),
         tests("TelemetryTests", ["Telemetry", "Bytes"]),
         tests("TransportTests", ["Transport", "Telemetry", "Mail", "Bytes", "CLinux", "CSSL"]),
+        tests("DaemonTests", ["Daemon", "Transport", "Config", "Bytes"]),
         tests("StoreTests", ["Store", "Crypto", "MIME", "Mail", "Bytes", "CLinux"]),
         tests(
             "StoreServerTests",

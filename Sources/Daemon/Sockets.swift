@@ -46,6 +46,12 @@ struct Sockets {
             added += sockets
         }
         var removed: [ListenerSocket] = []
+        if let passed {
+            let names = Set(listeners.map(\.name))
+            for name in passed.keys.sorted() where !names.contains(name) {
+                Log.warn("passed socket has no listener of its name", [LogField("listener", name)])
+            }
+        }
         for (place, sockets) in open where next[place] == nil {
             // A passed socket may serve the same name under a changed address.
             removed += sockets.filter { socket in !added.contains { $0 === socket } }

@@ -121,7 +121,7 @@ final class Supervisor {
         isReloading = true
         ServiceManager.notifyReloading()
         if let reason = tryReload() {
-            Log.error("reload failed, the old settings stay", [LogField("reason", reason)])
+            Log.error("reload failed, old settings stay", [LogField("reason", reason)])
             reloads.increment(["failure"])
             reloadEnds()
         }
@@ -135,10 +135,18 @@ final class Supervisor {
         } catch {
             return unsafe "\(error.path): \(String(cString: strerror(error.errno)))"
         }
-        guard let next = result.suite else { return result.report }
-        if result.warningCount > 0 {
-            Log.warn("configuration has warnings", [LogField("report", result.report)])
+        for diagnostic in result.diagnostics {
+            let fields = [
+                LogField("reason", diagnostic.message), LogField("file", diagnostic.file),
+                LogField("line", diagnostic.line ?? 0),
+            ]
+            if diagnostic.severity == .error {
+                Log.error("configuration", fields)
+            } else {
+                Log.warn("configuration", fields)
+            }
         }
+        guard let next = result.suite else { return "\(result.errorCount) errors" }
         let change: (added: [ListenerSocket], removed: [ListenerSocket])
         do throws(Sockets.Failure) {
             change = try sockets.change(

@@ -91,8 +91,7 @@ package enum Log {
     package static func start(program: String, format: LogFormat, level: LogLevel) {
         var chosen = format
         if format == .auto {
-            let journal = unsafe getenv("JOURNAL_STREAM")
-            chosen = unsafe journal == nil ? .text : .journal
+            chosen = isJournal(2) ? .journal : .text
         }
         let result = Settings(program: [UInt8](program.utf8), format: chosen)
         settings.withLock { $0 = result }
@@ -141,6 +140,15 @@ package enum Log {
         case .auto, .text:
             emit(LogLine.text(now.program, event, fields) + [0x0A])
         }
+    }
+
+    /// Whether `descriptor` is what systemd connected to the journal: JOURNAL_STREAM is its device
+    /// and inode (systemd.exec(5)), and stays set when somebody redirects stderr.
+    private static func isJournal(_ descriptor: Int32) -> Bool {
+        guard let stream = unsafe getenv("JOURNAL_STREAM") else { return false }
+        var status = stat()
+        guard unsafe fstat(descriptor, &status) == 0 else { return false }
+        return unsafe String(cString: stream) == "\(status.st_dev):\(status.st_ino)"
     }
 
     /// One write(2), so that lines of several processes do not mix.

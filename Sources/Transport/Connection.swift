@@ -48,6 +48,8 @@ import Glibc
     var sawHangup = false
     /// A read or a handshake step waits for the socket to become writable (TLS only).
     var readNeedsWritable = false
+    /// The other way round.
+    var writeNeedsReadable = false
 
     // Reading.
     var input = InputBuffer()
@@ -125,6 +127,7 @@ import Glibc
         if events & (martlet_epoll_in | martlet_epoll_rdhup | broken) != 0 { readable = true }
         if events & (martlet_epoll_rdhup | broken) != 0 { sawHangup = true }
         if events & (martlet_epoll_out | broken) != 0 { writable = true }
+        if writeNeedsReadable, readable { writable = true }
         if readWait == .handshake || readable || (readNeedsWritable && writable) {
             resumeReader()
         }

@@ -128,15 +128,16 @@ extension Connection {
 
     /// - Returns: octets sent; 0 if the socket takes no more or the stream is broken.
     func sendTLS(_ stream: TLSStream, _ octets: UnsafeRawPointer, _ count: Int) -> Int {
+        writeNeedsReadable = false
         ERR_clear_error()
         let result = unsafe SSL_write(stream.ssl, octets, Int32(min(count, 64 * 1024)))
         if result > 0 { return Int(result) }
         let number = errno
         switch unsafe SSL_get_error(stream.ssl, result) {
-        case SSL_ERROR_WANT_WRITE, SSL_ERROR_WANT_READ:
-            // WANT_READ: renegotiation is off, so this is only a key update; the next edge of
-            // either kind tries again.
+        case SSL_ERROR_WANT_WRITE: writable = false
+        case SSL_ERROR_WANT_READ:
             writable = false
+            writeNeedsReadable = true
         case SSL_ERROR_SYSCALL: fail(number == 0 ? .closed : ConnectionError(errno: number))
         case SSL_ERROR_ZERO_RETURN: fail(.closed)
         default: fail(.tls(TLSContext.takeErrorText()))

@@ -107,7 +107,8 @@ package final class ListenerSocket: Sendable {
         let length = unsafe martlet_unix_address(&address, path)
         guard length > 0 else { throw .system(ENAMETOOLONG) }
         let number = socket.rawValue
-        let call = { (address: inout sockaddr_un, function: (Int32, UnsafePointer<sockaddr>, socklen_t) -> Int32) in
+        typealias Call = (Int32, UnsafePointer<sockaddr>, socklen_t) -> Int32
+        let call = { (address: inout sockaddr_un, function: Call) in
             unsafe withUnsafePointer(to: &address) { address in
                 unsafe address.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
                     unsafe function(number, address, length)
@@ -118,13 +119,11 @@ package final class ListenerSocket: Sendable {
             throw .system(EADDRINUSE)
         }
         if errno == ECONNREFUSED { _ = unsafe unlink(path) }
-        // Nobody may connect between bind and chmod: the mask is for the whole process, so this
-        // runs before threads are started.
-        let mask = umask(0o777)
-        let result = unsafe call(&address, { unsafe Glibc.bind($0, $1, $2) })
-        let error = errno
-        _ = umask(mask)
-        guard result == 0 else { throw .system(error) }
+        // Nobody may connect between bind and chmod. Linux makes the file with the socket's own
+        // mode; umask(2) would do too, but for all threads of the process.
+        guard fchmod(number, 0) == 0,
+            unsafe call(&address, { unsafe Glibc.bind($0, $1, $2) }) == 0
+        else { throw .system(errno) }
         guard unsafe chmod(path, mode) == 0, Glibc.listen(number, 4096) == 0 else {
             throw .system(errno)
         }

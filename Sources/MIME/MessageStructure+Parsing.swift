@@ -212,32 +212,29 @@ private struct StructureParser {
     private mutating func close(
         above bottom: Int, at position: Int, _ message: Span<UInt8>, afterLine: Bool
     ) {
-        while frames.count > bottom + 1 {
-            let frame = frames[frames.count - 1]
-            let start =
-                isInHeader ? parts[frame.part].header.lowerBound : parts[frame.part].body.lowerBound
-            var end = position
-            var linesEnd = lines
-            if afterLine, end > start, message[end - 1] == .lf {
+        // All end at the same place: a line end that is the innermost part's empty line is not the
+        // delimiter's, or a part would reach out of the one around it.
+        var end = position
+        var linesEnd = lines
+        if afterLine, let innermost = frames.last {
+            let part = parts[innermost.part]
+            let start = isInHeader ? part.header.lowerBound : part.body.lowerBound
+            if end > start, message[end - 1] == .lf {
                 end -= 1
                 linesEnd -= 1
                 if end > start, message[end - 1] == .cr { end -= 1 }
             }
+        }
+        while frames.count > bottom + 1 {
             if isInHeader {
                 // Cut off in its header; a message then still gets its one, empty, child.
                 headerEnded(message, at: end, linesBefore: linesEnd)
-                if frames.count - 1 > bottom, frames[frames.count - 1].part != frame.part {
-                    continue
-                }
-                frames[frames.count - 1].linesBefore = linesEnd
+                if isInHeader { continue }
             }
-            let last = frames[frames.count - 1]
-            parts[last.part].body =
-                parts[last.part].body.lowerBound..<max(end, parts[last.part].body.lowerBound)
-            parts[last.part].lines = max(0, linesEnd - last.linesBefore)
-            if last.boundary != nil { openBoundaries -= 1 }
-            frames.removeLast()
-            isInHeader = false
+            let frame = frames.removeLast()
+            parts[frame.part].body = parts[frame.part].body.lowerBound..<end
+            parts[frame.part].lines = linesEnd - frame.linesBefore
+            if frame.boundary != nil { openBoundaries -= 1 }
         }
     }
 }

@@ -193,6 +193,16 @@ struct MessageStructureTests {
         #expect(tree(top) == ["message 0", " leaf  0"])
     }
 
+    @Test func `an empty line that ends a header is not the delimiter's, at any depth`() {
+        let message = crlf(
+            "Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: message/rfc822\n\n"
+                + "Subject: x\n\n--a--\n")
+        let structure = MessageStructure(message.span)
+        #expect(text(message[structure.parts[2].header]) == "Subject: x\r\n\r\n")
+        #expect(text(message[structure.parts[1].body]) == "Subject: x\r\n\r\n")
+        #expect(tree(message) == ["multipart 6", " message 2", "  leaf  0"])
+    }
+
     @Test func `children of a digest are messages unless they say otherwise`() {
         let message = crlf(
             """

@@ -16,6 +16,7 @@ private let sections = [
     Section(text: .headerFields([Array("from".utf8), Array("to".utf8)])),
 ]
 
+/// libFuzzer calls this with every input that it makes up.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ pointer: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let message = Array(UnsafeBufferPointer(start: pointer, count: count))

@@ -9,10 +9,10 @@ extension UInt8 {
     @inlinable package var isASCIIVisible: Bool { self &- 0x21 < 94 }
     @inlinable package var asciiLowercased: UInt8 { self &- 0x41 < 26 ? self | 0x20 : self }
     @inlinable package var asciiUppercased: UInt8 { self &- 0x61 < 26 ? self & 0xDF : self }
-    package static let cr: UInt8 = 0x0D
-    package static let lf: UInt8 = 0x0A
-    package static let space: UInt8 = 0x20
-    package static let tab: UInt8 = 0x09
+    @inlinable package static var cr: UInt8 { 0x0D }
+    @inlinable package static var lf: UInt8 { 0x0A }
+    @inlinable package static var space: UInt8 { 0x20 }
+    @inlinable package static var tab: UInt8 { 0x09 }
 }
 
 extension [UInt8] {
@@ -40,7 +40,9 @@ extension Array where Element == UInt8 {
     package mutating func append(_ text: String) { append(contentsOf: text.utf8) }
 
     /// Appends `number` in decimal digits.
-    package mutating func appendDecimal<Number: FixedWidthInteger & UnsignedInteger>(_ number: Number) {
+    package mutating func appendDecimal<Number: FixedWidthInteger & UnsignedInteger>(
+        _ number: Number
+    ) {
         if number < 10 {
             append(0x30 + UInt8(truncatingIfNeeded: number))
             return

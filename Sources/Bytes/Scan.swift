@@ -10,7 +10,8 @@ extension Span where Element == UInt8 {
         let bytes = unsafe self.bytes
         while index &+ 8 <= count {
             let word = UInt64(
-                littleEndian: unsafe bytes.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self))
+                littleEndian: unsafe bytes.unsafeLoadUnaligned(
+                    fromByteOffset: index, as: UInt64.self))
             let found =
                 Self.zeroOctets(word ^ 0x0D0D_0D0D_0D0D_0D0D)
                 | Self.zeroOctets(word ^ 0x0A0A_0A0A_0A0A_0A0A)
@@ -24,6 +25,43 @@ extension Span where Element == UInt8 {
             index &+= 1
         }
         return count
+    }
+
+    /// The first `octet` inside `range`; its upper bound if there is none.
+    package func first(_ octet: UInt8, in range: Range<Int>) -> Int {
+        precondition(range.lowerBound >= 0 && range.upperBound <= count)
+        var index = range.lowerBound
+        let end = range.upperBound
+        let bytes = unsafe self.bytes
+        let pattern = UInt64(octet) &* 0x0101_0101_0101_0101
+        while index &+ 8 <= end {
+            let word = UInt64(
+                littleEndian: unsafe bytes.unsafeLoadUnaligned(
+                    fromByteOffset: index, as: UInt64.self))
+            let found = Self.zeroOctets(word ^ pattern)
+            if found != 0 { return index &+ found.trailingZeroBitCount / 8 }
+            index &+= 8
+        }
+        while index < end, self[index] != octet { index &+= 1 }
+        return index
+    }
+
+    /// The first octet inside `range` that is not US-ASCII; its upper bound if there is none.
+    package func firstNonASCII(in range: Range<Int>) -> Int {
+        precondition(range.lowerBound >= 0 && range.upperBound <= count)
+        var index = range.lowerBound
+        let end = range.upperBound
+        let bytes = unsafe self.bytes
+        while index &+ 8 <= end {
+            let word = UInt64(
+                littleEndian: unsafe bytes.unsafeLoadUnaligned(
+                    fromByteOffset: index, as: UInt64.self))
+            let found = word & 0x8080_8080_8080_8080
+            if found != 0 { return index &+ found.trailingZeroBitCount / 8 }
+            index &+= 8
+        }
+        while index < end, self[index] < 0x80 { index &+= 1 }
+        return index
     }
 
     /// The high bit of every octet of `word` that is zero, and possibly of some above the first.

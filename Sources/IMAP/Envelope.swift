@@ -123,27 +123,36 @@ extension [UInt8] {
         }
         var needsLiteral = false
         var dropped = 0
+        var escaped = 0
         for index in range {
             let octet = text[index]
             if octet >= 0x80 {
                 needsLiteral = true
             } else if octet == .cr || octet == .lf || octet == 0 {
                 dropped += 1
+            } else if octet == 0x22 || octet == 0x5C {
+                escaped += 1
             }
         }
-        reserveCapacity(count + range.count + 12)
         if needsLiteral {
             append(0x7B)
             appendDecimal(UInt(range.count - dropped))
             append("}\r\n")
+            escaped = 0
         } else {
             append(0x22)
         }
-        for index in range {
-            let octet = text[index]
-            if octet == .cr || octet == .lf || octet == 0 { continue }
-            if !needsLiteral, octet == 0x22 || octet == 0x5C { append(0x5C) }
-            append(octet)
+        if dropped + escaped == 0 {
+            append(copying: text.extracting(range))
+        } else {
+            append(addingCapacity: range.count - dropped + escaped) { output in
+                for index in range {
+                    let octet = text[index]
+                    if octet == .cr || octet == .lf || octet == 0 { continue }
+                    if escaped > 0, octet == 0x22 || octet == 0x5C { output.append(0x5C) }
+                    output.append(octet)
+                }
+            }
         }
         if !needsLiteral { append(0x22) }
     }

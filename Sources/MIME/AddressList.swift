@@ -160,15 +160,16 @@ package struct AddressList: Sendable {
     /// Appends octets up to a blank or a special. Brackets and backslashes are let through: people
     /// write `[list] Name <a@b>`.
     private mutating func word(_ text: Span<UInt8>, _ position: inout Int, _ end: Int) {
-        while position < end {
+        let start = position
+        scan: while position < end {
             let octet = text[position]
-            if StructuredText.isBlank(octet) { return }
+            if StructuredText.isBlank(octet) { break }
             switch octet {
-            case 0x22, 0x28, 0x29, 0x2C, 0x3A, 0x3B, 0x3C, 0x3E, 0x40: return
-            default: storage.append(octet)
+            case 0x22, 0x28, 0x29, 0x2C, 0x3A, 0x3B, 0x3C, 0x3E, 0x40: break scan
+            default: position += 1
             }
-            position += 1
         }
+        storage.append(copying: text.extracting(start..<position))
     }
 
     /// Reads `[route ":"] local-part "@" domain ">"` behind the `<`.
@@ -267,15 +268,16 @@ package struct AddressList: Sendable {
     }
 
     private mutating func domainAtom(_ text: Span<UInt8>, _ position: inout Int, _ end: Int) {
-        while position < end {
+        let start = position
+        scan: while position < end {
             let octet = text[position]
-            if StructuredText.isBlank(octet) { return }
+            if StructuredText.isBlank(octet) { break }
             switch octet {
             case 0x22, 0x28, 0x29, 0x2C, 0x2E, 0x3A, 0x3B, 0x3C, 0x3E, 0x40, 0x5B, 0x5C, 0x5D:
-                return
-            default: storage.append(octet)
+                break scan
+            default: position += 1
             }
-            position += 1
         }
+        storage.append(copying: text.extracting(start..<position))
     }
 }

@@ -22,8 +22,11 @@ package enum CaseFolding {
         while index < count {
             let octet = text[index]
             if octet < 0x80 {
-                output.append(octet.asciiLowercased)
-                index += 1
+                let run = index..<text.firstNonASCII(in: index..<count)
+                output.append(addingCapacity: run.count) { output in
+                    for position in run { output.append(text[position].asciiLowercased) }
+                }
+                index = run.upperBound
                 continue
             }
             let length = octet < 0xE0 ? 2 : octet < 0xF0 ? 3 : 4

@@ -156,12 +156,14 @@ package struct CharsetDecoder: Sendable {
     }
 
     private func decodeSingle(_ octets: Span<UInt8>, into text: inout [UInt8]) {
-        for index in octets.indices {
-            let octet = octets[index]
-            if octet < 0x80 {
-                text.append(octet)
-            } else {
-                text.append(scalar: UInt32(table[Int(octet - 0x80)]))
+        var index = 0
+        while index < octets.count {
+            let run = index..<octets.firstNonASCII(in: index..<octets.count)
+            text.append(copying: octets.extracting(run))
+            index = run.upperBound
+            while index < octets.count, octets[index] >= 0x80 {
+                text.append(scalar: UInt32(table[Int(octets[index] - 0x80)]))
+                index += 1
             }
         }
     }
@@ -197,8 +199,9 @@ package struct CharsetDecoder: Sendable {
         while index < count {
             let octet = octets[index]
             if octet < 0x80 {
-                text.append(octet)
-                index += 1
+                let run = index..<octets.firstNonASCII(in: index..<count)
+                text.append(copying: octets.extracting(run))
+                index = run.upperBound
                 continue
             }
             let length = UTF8Sequence.length(octets, index, count)

@@ -70,10 +70,8 @@ package struct HeaderReader: Sendable {
     ) -> (text: Int, next: Int) {
         var index = start
         while index < end {
-            guard message[index] == .lf else {
-                index += 1
-                continue
-            }
+            index = message.first(.lf, in: index..<end)
+            guard index < end else { break }
             let next = index + 1
             if next == end || (message[next] != .space && message[next] != .tab) {
                 let text = index > start && message[index - 1] == .cr ? index - 1 : index
@@ -93,8 +91,7 @@ package struct HeaderReader: Sendable {
             if message[lineStart] == .cr, lineStart + 1 < end, message[lineStart + 1] == .lf {
                 return lineStart + 2
             }
-            while lineStart < end, message[lineStart] != .lf { lineStart += 1 }
-            lineStart += 1
+            lineStart = message.first(.lf, in: lineStart..<end) + 1
         }
         return end
     }

@@ -12,17 +12,23 @@ package enum HeaderText {
     ) {
         let range = StructuredText.trim(message, body)
         var index = range.lowerBound
+        var runStart = index
         // Nearly all fields are plain ASCII on one line or a few.
         while index < range.upperBound {
             let octet = message[index]
             if octet >= 0x80 || (octet == 0x3D && isWordStart(message, index, range.upperBound)) {
+                output.append(copying: message.extracting(runStart..<index))
                 var decoder = HeaderTextDecoder()
                 decoder.run(message, index..<range.upperBound, into: &output)
                 return
             }
-            if octet != .cr, octet != .lf, octet != 0 { output.append(octet) }
+            if octet == .cr || octet == .lf || octet == 0 {
+                output.append(copying: message.extracting(runStart..<index))
+                runStart = index + 1
+            }
             index += 1
         }
+        output.append(copying: message.extracting(runStart..<index))
     }
 
     /// `=?` at `index`.
@@ -78,8 +84,9 @@ private struct HeaderTextDecoder {
                 blanks = 0..<0
             }
             let start = index
-            index += 1
-            while index < end, !HeaderText.isWordStart(text, index, end) { index += 1 }
+            repeat {
+                index = text.first(0x3D, in: (index + 1)..<end)
+            } while index < end && !HeaderText.isWordStart(text, index, end)
             // blanks between plain text and a word stay, so nothing more to look at here
             appendPlain(text, start..<index, into: &output)
         }

@@ -66,8 +66,7 @@ private struct StructureParser {
         var start = range.lowerBound
         let limit = range.upperBound
         while start < limit {
-            var end = start
-            while end < limit, message[end] != .lf { end += 1 }
+            let end = message.first(.lf, in: start..<limit)
             let hasLineEnd = end < limit
             let next = hasLineEnd ? end + 1 : end
             if openBoundaries > 0, end - start > 2, message[start] == 0x2D,

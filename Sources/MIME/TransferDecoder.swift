@@ -56,25 +56,28 @@ package struct TransferDecoder: Sendable {
         var bits: UInt32 = 0
         var count = 0
         if case .group(let oldBits, let oldCount) = state { (bits, count) = (oldBits, oldCount) }
-        for index in octets.indices {
-            let value = alphabet[Int(octets[index])]
-            if value < 64 {
-                bits = bits << 6 | UInt32(value)
-                count += 1
-                if count == 4 {
-                    output.append(UInt8(truncatingIfNeeded: bits >> 16))
-                    output.append(UInt8(truncatingIfNeeded: bits >> 8))
-                    output.append(UInt8(truncatingIfNeeded: bits))
+        // 4 characters are 3 octets; 3 may have been pending.
+        output.append(addingCapacity: (octets.count + 3) / 4 * 3) { output in
+            for index in octets.indices {
+                let value = alphabet[Int(octets[index])]
+                if value < 64 {
+                    bits = bits << 6 | UInt32(value)
+                    count += 1
+                    if count == 4 {
+                        output.append(UInt8(truncatingIfNeeded: bits >> 16))
+                        output.append(UInt8(truncatingIfNeeded: bits >> 8))
+                        output.append(UInt8(truncatingIfNeeded: bits))
+                        (bits, count) = (0, 0)
+                    }
+                } else if value == 64 {
+                    // Padding ends a group; another encoded text may follow it.
+                    if count == 2 { output.append(UInt8(truncatingIfNeeded: bits >> 4)) }
+                    if count == 3 {
+                        output.append(UInt8(truncatingIfNeeded: bits >> 10))
+                        output.append(UInt8(truncatingIfNeeded: bits >> 2))
+                    }
                     (bits, count) = (0, 0)
                 }
-            } else if value == 64 {
-                // Padding ends a group; another encoded text may follow it.
-                if count == 2 { output.append(UInt8(truncatingIfNeeded: bits >> 4)) }
-                if count == 3 {
-                    output.append(UInt8(truncatingIfNeeded: bits >> 10))
-                    output.append(UInt8(truncatingIfNeeded: bits >> 2))
-                }
-                (bits, count) = (0, 0)
             }
         }
         state = .group(bits, count)
@@ -83,11 +86,18 @@ package struct TransferDecoder: Sendable {
     private mutating func decodeQuotedPrintable(
         _ octets: Span<UInt8>, into output: inout [UInt8]
     ) {
-        for index in octets.indices {
+        var index = 0
+        while index < octets.count {
+            if state == .plain {
+                let run = index..<octets.first(0x3D, in: index..<octets.count)
+                output.append(copying: octets.extracting(run))
+                index = run.upperBound
+                if index == octets.count { return }
+            }
             let octet = octets[index]
+            index += 1
             switch state {
-            case .plain, .group:
-                if octet == 0x3D { state = .equals } else { output.append(octet) }
+            case .plain, .group: state = .equals
             case .equals:
                 if octet.hexadecimalValue != nil {
                     state = .hexadecimal(octet)

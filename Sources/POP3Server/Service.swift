@@ -102,7 +102,7 @@ package final class POP3Service: LoopService {
 
     func logHandshakeFailure(_ connection: Connection, _ id: TraceID, _ error: ConnectionError) {
         Log.info(
-            "tls handshake failed",
+            "tls failed",
             [
                 LogField("rip", connection.peer.text), LogField("reason", "\(error)"),
                 LogField("listener", connection.listener), LogField("session", id.description),

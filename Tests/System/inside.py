@@ -191,15 +191,16 @@ def reload():
           "a reload with a broken file keeps the settings that work")
     with open("/etc/martlet/mail.toml") as file:
         text = file.read().replace("\nnonsense = [\n", "")
-    text = text.replace("box.example.test", "renamed.example.test")
     with open("/etc/martlet/mail.toml", "w") as file:
         file.write(text)
+    with open("/etc/martlet/mail.toml.d/name.toml", "w") as file:
+        file.write('[smtpd]\nhostname = "renamed.example.test"\n')
     run("systemctl", "reload", "smtpd.service")
 
     def banner():
         with socket.create_connection(("127.0.0.1", 25), 10) as link:
             return b"renamed.example.test" in link.recv(512)
-    check(eventually(banner), "a reload brings a new setting to new connections")
+    check(eventually(banner), "a reload reads mail.toml.d and brings its settings to new connections")
 
 
 def restart():

@@ -95,7 +95,8 @@ package struct ListRows {
             var parent = mailbox.name.parent
             while let name = parent {
                 if matches(name), named.insert(name).inserted {
-                    rows.append(ListRow(name: name, attributes: ["\\Noselect"], isSelectable: false))
+                    rows.append(
+                        ListRow(name: name, attributes: ["\\Noselect"], isSelectable: false))
                     break
                 }
                 parent = name.parent

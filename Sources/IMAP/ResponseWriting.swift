@@ -69,7 +69,8 @@ package struct ResponseWriter {
 
     /// A string, quoted if it can be, else as a literal.
     package mutating func string(_ text: [UInt8]) {
-        let quotable = text.count <= 1_000
+        let quotable =
+            text.count <= 1_000
             && text.allSatisfy { $0 >= 0x20 && $0 < 0x7F && $0 != 0x22 && $0 != 0x5C }
         if quotable {
             octets.append(0x22)

@@ -92,7 +92,8 @@ final class IMAPService: LoopService {
         }
         activeSessions += 1
         metrics.active.add(1, [listener])
-        let session = Session(connection, service: self, tlsImplicit: settings?.tlsImplicit ?? false)
+        let session = Session(
+            connection, service: self, tlsImplicit: settings?.tlsImplicit ?? false)
         await session.run()
         activeSessions -= 1
         metrics.active.add(-1, [listener])

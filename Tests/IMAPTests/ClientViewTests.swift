@@ -127,7 +127,8 @@ struct ClientViewTests {
     @Test func `numbers beyond the last message are refused, UIDs are not`() throws {
         let view = view([2, 4, 6])
         func set(_ text: String) throws -> SequenceSet {
-            guard case .copy(let set, _, _, _) = try TaggedCommand(Array("a COPY \(text) x")).command
+            guard
+                case .copy(let set, _, _, _) = try TaggedCommand(Array("a COPY \(text) x")).command
             else { throw CommandError.unknownCommand }
             return set
         }

@@ -82,7 +82,9 @@ struct ListRowsTests {
                 "\\HasNoChildren INBOX", "\\HasNoChildren a/b/c", "\\HasNoChildren gone",
             ])
         #expect(
-            try rows("LSUB \"\" %") == ["\\HasNoChildren INBOX", "\\HasNoChildren gone", "\\Noselect a"])
+            try rows("LSUB \"\" %") == [
+                "\\HasNoChildren INBOX", "\\HasNoChildren gone", "\\Noselect a",
+            ])
         #expect(try rows("LSUB \"\" a/%") == ["\\Noselect a/b"])
     }
 

@@ -23,7 +23,7 @@ extension Session {
         let name = try mailboxName(wire)
         guard !name.isInbox else { throw .no("[CANNOT] INBOX cannot be deleted") }
         if case .selected(_, let selection) = state, selection.name == name {
-            try await leaveMailbox(says: true)
+            leaveMailbox(says: true)
         }
         try await asking { () async throws(StoreFailure) in try await store.delete(name) }
         writer.line(tag, "OK DELETE completed")

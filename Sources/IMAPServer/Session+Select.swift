@@ -15,7 +15,7 @@ extension Session {
     ) async throws(Failure) {
         let store = try requireLogin()
         // RFC 3501 §6.3.1: also a SELECT that fails leaves no mailbox selected
-        try await leaveMailbox(says: true)
+        leaveMailbox(says: true)
         let name = try mailboxName(wire)
         let connection = connection
         let snapshot = try await asking { () async throws(StoreFailure) in
@@ -70,16 +70,15 @@ extension Session {
                 try await store.expunge(selection.view.id)
             }
         }
-        try await leaveMailbox(says: false)
+        leaveMailbox(says: false)
         writer.line(tag, expunges ? "OK CLOSE completed" : "OK UNSELECT completed")
     }
 
     /// Back to the authenticated state.
-    func leaveMailbox(says: Bool) async throws(Failure) {
+    func leaveMailbox(says: Bool) {
         guard case .selected(let store, let selection) = state else { return }
         state = .authenticated(store)
-        let id = selection.view.id
-        try await asking { () async throws(StoreFailure) in try await store.close(id) }
+        store.closeSoon(selection.view.id)
         // RFC 7162 §3.2.11: what follows is about the next mailbox
         if says { writer.write("* OK [CLOSED] Previous mailbox closed\r\n") }
     }

@@ -139,6 +139,14 @@ package final class MailboxSession {
         try await done(.close(handle, mailbox))
     }
 
+    /// The same without waiting; what is asked next is carried out after it.
+    package func closeSoon(_ mailbox: MailboxID) {
+        watched.remove(mailbox)
+        guard isValid else { return }
+        link.unwatch(handle, mailbox)
+        link.tell(.close(handle, mailbox))
+    }
+
     package func changes(
         _ mailbox: MailboxID, since: UInt64
     ) async throws(StoreFailure) -> MailboxChanges {

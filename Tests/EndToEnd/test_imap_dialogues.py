@@ -161,7 +161,6 @@ class Clients(SuiteCase):
         with Session(self.suite) as session:
             for _ in range(3):
                 self.assertIn("[READ-ONLY]", session.ok("EXAMINE Twelve")[-1])
-                self.assertIn("[NO", "[NO")
                 self.assertRegex(session.do("STORE 1 +FLAGS (\\Seen)")[-1], r"NO \[READ-ONLY\]")
                 self.assertIn("[READ-WRITE]", session.ok("SELECT Twelve")[-1])
             rows = session.ok("FETCH 1:* (FLAGS UID INTERNALDATE)")
@@ -240,7 +239,7 @@ class Messages(SuiteCase):
         with Session(self.suite) as session:
             uid = session.append("INBOX", b"Subject: lf\n\none\ntwo\n")
             session.ok("SELECT INBOX")
-            self.assertIn("{26}\r\nSubject: lf\r\n\r\none\r\ntwo\r\n",
+            self.assertIn("{25}\r\nSubject: lf\r\n\r\none\r\ntwo\r\n",
                           session.ok(f"UID FETCH {uid} BODY.PEEK[]")[0])
 
     def test_appends_that_cannot_be_leave_the_session_usable(self):
@@ -310,8 +309,7 @@ class States(SuiteCase):
         with Session(self.suite, BOB) as first, Session(self.suite, BOB) as second:
             first.ok("SELECT INBOX")
             first.append("INBOX", letter("recent"))
-            rows = first.ok("NOOP")
-            count = re.search(r"\* (\d+) EXISTS", " ".join(rows))
+            first.ok("NOOP")
             rows = second.ok("SELECT INBOX")
             self.assertIn("* 0 RECENT", rows)
 

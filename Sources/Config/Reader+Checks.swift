@@ -102,7 +102,8 @@ extension Reader {
             // A wrong address has been reported already.
             if !diagnostics.contains(where: { $0.message.hasPrefix("`address` in \(table)") }) {
                 report(
-                    at: written, "\(table) needs an address", ["write address = \":2525\" below it"])
+                    at: written, "\(table) needs an address", ["write address = \":2525\" below it"]
+                )
             }
             return nil
         }
@@ -111,9 +112,11 @@ extension Reader {
         if mode.isEmpty, case .tcp(_, let port) = draft.address {
             mode = Schema.defaultMode(ofPort: port, daemon: daemon) ?? ""
         }
+        if mode.isEmpty, modes.now.contains(draft.name) { mode = draft.name }
         if modes.later.contains(mode) {
             report(
-                at: written, "\(table): mode \"\(mode)\" is not supported in this version yet: ignored",
+                at: written,
+                "\(table): mode \"\(mode)\" is not supported in this version yet: ignored",
                 [], .warning)
             return nil
         }

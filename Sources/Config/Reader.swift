@@ -98,7 +98,9 @@ struct Reader {
                     notes: isKey ? ["text goes in quotes: key = \"value\""] : []))
         }
         readMembers(members, of: "")
-        diagnostics[first...].sort { ($0.line ?? 0, $0.column ?? 0) < ($1.line ?? 0, $1.column ?? 0) }
+        diagnostics[first...].sort {
+            ($0.line ?? 0, $0.column ?? 0) < ($1.line ?? 0, $1.column ?? 0)
+        }
     }
 
     /// A line that is not TOML is left out and the rest tried again, so that one mistake does not
@@ -129,7 +131,9 @@ struct Reader {
         }
         let end = octets[start...].firstIndex(of: 0x0A) ?? octets.count
         let first = octets[start..<end].first { $0 != 0x20 && $0 != 0x09 }
-        guard octets[start..<end].contains(0x3D), let first, first.isASCIILetter else { return false }
+        guard octets[start..<end].contains(0x3D), let first, first.isASCIILetter else {
+            return false
+        }
         for index in start..<end { octets[index] = 0x20 }
         return true
     }
@@ -227,7 +231,8 @@ struct Reader {
         }
         report(
             diagnostic(
-                .error, "unknown \(what)\(place)", at: node.keyPosition, label: label, notes: notes))
+                .error, "unknown \(what)\(place)", at: node.keyPosition, label: label, notes: notes)
+        )
     }
 
     static func typeNote(_ key: Key) -> String {

@@ -15,7 +15,8 @@ extension Schema {
             aliases: ["mail_server"]),
         Section(
             path: "smtpd.listeners",
-            doc: "Where smtpd listens. As soon as one listener is written, only written ones exist."),
+            doc: "Where smtpd listens. As soon as one listener is written, only written ones exist."
+        ),
         Section(
             path: "smtpd.listeners.*",
             doc: "One listener. Its name is the FileDescriptorName= of the socket unit."),
@@ -69,47 +70,52 @@ extension Schema {
         Section(path: "domains", doc: "What the machine serves: one [[domains]] for each domain."),
     ]
 
-    static let serverKeys: [Key] = [
-        Key(
-            path: "server.hostname", target: .suite(.text(\.server.hostname, .hostName)),
-            doc: """
-                The name of this machine, for banners, EHLO and Message-ID. Empty: [smtpd] hostname, \
-                else the machine's own name.
-                """,
-            variables: ["IMAPD_HOSTNAME", "POP3D_HOSTNAME"], isOptional: true),
-        Key(
-            path: "server.run_dir", target: .suite(.text(\.server.runDirectory, .absolutePath)),
-            doc: "Unix sockets between the daemons."),
-        Key(
-            path: "server.state_dir", target: .suite(.text(\.server.stateDirectory, .absolutePath)),
-            doc: "Accounts, domains and, unless [msgstored] maildir_root says otherwise, mail."),
-        Key(
-            path: "server.log_level",
-            target: .suite(
-                .text(\.server.logLevel, .choice(["error", "warn", "info", "debug"]))),
-            doc: "How much is logged.",
-            variables: ["SMTPD_LOG_LEVEL", "IMAPD_LOG_LEVEL", "POP3D_LOG_LEVEL"]),
-        Key(
-            path: "server.log_format",
-            target: .suite(
-                .text(\.server.logFormat, .choice(["auto", "journal", "text", "json"]))),
-            doc: "auto: journal fields under systemd, text elsewhere."),
-        Key(
-            path: "server.dev_mode", target: .suite(.flag(\.server.devMode)),
-            doc: "For tests: nothing leaves this machine, listeners work without a certificate.",
-            aliases: ["dev_mode", "smtpd.dev_mode"]),
-        Key(
-            path: "server.trusted_proxies", target: .suite(.later),
-            doc: "CIDR blocks that may send the PROXY header."),
-        Key(path: "server.dns", target: .suite(.later), doc: "Resolvers."),
-        Key(
-            path: "server.include",
-            target: .suite(
-                .pointless("mail.toml.d/*.toml beside the file is always read; this has no effect")),
-            doc: "Files to read as well."),
-    ] + tlsKeys(
-        "server", certificate: \.server.tls.certificateFile, key: \.server.tls.keyFile,
-        minimum: \.server.tls.minimumVersion, ciphers: \.server.tls.ciphers)
+    static let serverKeys: [Key] =
+        [
+            Key(
+                path: "server.hostname", target: .suite(.text(\.server.hostname, .hostName)),
+                doc: """
+                    The name of this machine, for banners, EHLO and Message-ID. Empty: [smtpd] hostname, \
+                    else the machine's own name.
+                    """,
+                variables: ["IMAPD_HOSTNAME", "POP3D_HOSTNAME"], isOptional: true),
+            Key(
+                path: "server.run_dir", target: .suite(.text(\.server.runDirectory, .absolutePath)),
+                doc: "Unix sockets between the daemons."),
+            Key(
+                path: "server.state_dir",
+                target: .suite(.text(\.server.stateDirectory, .absolutePath)),
+                doc: "Accounts, domains and, unless [msgstored] maildir_root says otherwise, mail."),
+            Key(
+                path: "server.log_level",
+                target: .suite(
+                    .text(\.server.logLevel, .choice(["error", "warn", "info", "debug"]))),
+                doc: "How much is logged.",
+                variables: ["SMTPD_LOG_LEVEL", "IMAPD_LOG_LEVEL", "POP3D_LOG_LEVEL"]),
+            Key(
+                path: "server.log_format",
+                target: .suite(
+                    .text(\.server.logFormat, .choice(["auto", "journal", "text", "json"]))),
+                doc: "auto: journal fields under systemd, text elsewhere."),
+            Key(
+                path: "server.dev_mode", target: .suite(.flag(\.server.devMode)),
+                doc:
+                    "For tests: nothing leaves this machine, listeners work without a certificate.",
+                aliases: ["dev_mode", "smtpd.dev_mode"]),
+            Key(
+                path: "server.trusted_proxies", target: .suite(.later),
+                doc: "CIDR blocks that may send the PROXY header."),
+            Key(path: "server.dns", target: .suite(.later), doc: "Resolvers."),
+            Key(
+                path: "server.include",
+                target: .suite(
+                    .pointless(
+                        "mail.toml.d/*.toml beside the file is always read; this has no effect")),
+                doc: "Files to read as well."),
+        ]
+        + tlsKeys(
+            "server", certificate: \.server.tls.certificateFile, key: \.server.tls.keyFile,
+            minimum: \.server.tls.minimumVersion, ciphers: \.server.tls.ciphers)
 
     typealias Path<Value> = WritableKeyPath<Suite, Value> & Sendable
 
@@ -134,7 +140,8 @@ extension Schema {
             Key(
                 path: "\(section).tls.min_version",
                 target: .suite(.minimumTLS(minimum)),
-                doc: "The oldest version that is accepted; \"1.2\" and \"1.3\" are read too.\(rest)",
+                doc:
+                    "The oldest version that is accepted; \"1.2\" and \"1.3\" are read too.\(rest)",
                 isOptional: !isServer),
             Key(
                 path: "\(section).tls.ciphers",
@@ -190,7 +197,7 @@ extension Schema {
                 aliases: ["\(base).listen_interface", "\(base).listen_addr"]),
             Key(
                 path: "\(base).mode", target: .listener(.text(\.mode, .any)),
-                doc: "\(modes) Not set: what is usual on that port."),
+                doc: "\(modes) Not set: what is usual on that port, else the name."),
             Key(
                 path: "\(base).always_on_tls", target: .listener(.flag(\.alwaysOnTLS)),
                 doc: "True: TLS from the first octet. Modes that end in s always have it.",

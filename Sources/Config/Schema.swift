@@ -41,7 +41,9 @@ struct Key: Sendable {
     var since = "0.1"
 
     var section: String { String(path[..<(path.lastIndex(of: ".") ?? path.startIndex)]) }
-    var name: String { String(path[path.index(after: path.lastIndex(of: ".") ?? path.startIndex)...]) }
+    var name: String {
+        String(path[path.index(after: path.lastIndex(of: ".") ?? path.startIndex)...])
+    }
 
     var isSupported: Bool {
         switch target {

@@ -162,7 +162,9 @@ extension Value {
     }
 
     fileprivate func size(_ range: ClosedRange<Int>) throws(ValueError) -> Int {
-        if case .integer(let number) = self { return try within(number, range, SizeNotation.format) }
+        if case .integer(let number) = self {
+            return try within(number, range, SizeNotation.format)
+        }
         guard case .string(let text) = self else {
             if case .word(let text) = self, let size = SizeNotation.parse(text) {
                 return try within(size, range, SizeNotation.format)

@@ -85,7 +85,9 @@ enum Slot<Root: Sendable>: Sendable {
         case .minimumTLS(let path): return quoted(root[keyPath: path].rawValue)
         case .specialUse(let path):
             let names = root[keyPath: path].pairs
-                .map { "\(isBareKey($0.name) ? $0.name : quoted($0.name)) = \(quoted("\\\($0.use)"))" }
+                .map {
+                    "\(isBareKey($0.name) ? $0.name : quoted($0.name)) = \(quoted("\\\($0.use)"))"
+                }
             return "{ \(names.joined(separator: ", ")) }"
         case .fixed(let only): return quoted(only)
         case .later, .pointless: return nil
@@ -102,10 +104,11 @@ func isBareKey(_ text: String) -> Bool {
 
 extension SpecialUseNames {
     /// RFC 6154 §2, without the backslash.
-    static let uses: [(use: String, path: any WritableKeyPath<SpecialUseNames, String> & Sendable)] = [
-        ("Drafts", \.drafts), ("Sent", \.sent), ("Junk", \.junk), ("Trash", \.trash),
-        ("Archive", \.archive),
-    ]
+    static let uses:
+        [(use: String, path: any WritableKeyPath<SpecialUseNames, String> & Sendable)] = [
+            ("Drafts", \.drafts), ("Sent", \.sent), ("Junk", \.junk), ("Trash", \.trash),
+            ("Archive", \.archive),
+        ]
 
     var pairs: [(name: String, use: String)] {
         Self.uses.map { (self[keyPath: $0.path], $0.use) }

@@ -122,7 +122,8 @@ package struct SMTPSettings: Sendable, Equatable {
     package var maxClients = 200
     package var listeners = [
         ListenerSettings(name: "smtp", address: .tcp(host: "", port: 25), mode: "smtp"),
-        ListenerSettings(name: "submission", address: .tcp(host: "", port: 587), mode: "submission"),
+        ListenerSettings(
+            name: "submission", address: .tcp(host: "", port: 587), mode: "submission"),
         ListenerSettings(
             name: "smtps", address: .tcp(host: "", port: 465), mode: "smtps", tlsImplicit: true),
     ]

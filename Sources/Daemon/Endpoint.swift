@@ -88,6 +88,7 @@ extension Supervisor {
             let uptime = (context.now - started).components.seconds
             let body =
                 "{\"status\":\"\(isStopping ? "draining" : "ok")\",\"generation\":\(generation),"
+                + "\"failed_reloads\":\(failedReloads),"
                 + "\"version\":\"\(Martlet.version)\",\"sessions\":\(sessions),"
                 + "\"uptime\":\(uptime),\"pid\":\(getpid())}\n"
             put(

@@ -28,6 +28,8 @@ final class Supervisor {
     var suite: Suite
     /// Successful loads of the configuration, the first one included.
     private(set) var generation = 1
+    /// Reloads that were refused; `mailctl reload` sees them in /health.
+    private(set) var failedReloads = 0
     private(set) var isStopping = false
     private var isReloading = false
     private var reloadAgain = false
@@ -123,6 +125,7 @@ final class Supervisor {
         if let reason = tryReload() {
             Log.error("reload failed, old settings stay", [LogField("reason", reason)])
             reloads.increment(["failure"])
+            failedReloads += 1
             reloadEnds()
         }
     }

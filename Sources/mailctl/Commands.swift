@@ -48,7 +48,8 @@ enum Commands {
             examples: ["mailctl config describe smtpd.max_message_size"],
             run: ConfigCommands.describe),
         Command(
-            path: ["config", "example"], summary: "Print a mail.toml with every key and its default",
+            path: ["config", "example"],
+            summary: "Print a mail.toml with every key and its default",
             run: ConfigCommands.example),
     ]
 

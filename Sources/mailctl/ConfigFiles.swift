@@ -32,7 +32,9 @@ enum ConfigFiles {
         Suite.load(
             files: try read(path), environment: Environment.all, machineName: machineName,
             readFile: { file in
-                do throws(Failure) { return try Files.read(file, limit: 1 << 20) } catch { return nil }
+                do throws(Failure) { return try Files.read(file, limit: 1 << 20) } catch {
+                    return nil
+                }
             })
     }
 

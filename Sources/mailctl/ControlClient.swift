@@ -26,7 +26,9 @@ struct ControlClient {
         }
         let hello = Hello(door: .control, program: Array("mailctl".utf8))
         var greeting: [UInt8] = []
-        do throws(WireError) { greeting = try Frame.encode(hello) } catch { throw Self.broken(error) }
+        do throws(WireError) { greeting = try Frame.encode(hello) } catch {
+            throw Self.broken(error)
+        }
         try stream.write(greeting)
         let (header, payload) = try nextFrame()
         do throws(WireError) {

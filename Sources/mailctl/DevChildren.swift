@@ -212,7 +212,7 @@ func withTerminated<Result>(
     var pointers: [UnsafeMutablePointer<CChar>?] = unsafe []
     for string in strings { unsafe pointers.append(strdup(string)) }
     unsafe pointers.append(nil)
-    defer { for unsafe pointer in unsafe pointers { unsafe free(pointer) } }
+    defer { unsafe pointers.forEach { unsafe free($0) } }
     return unsafe pointers.withUnsafeMutableBufferPointer { buffer in
         // safe to force through: the array is never empty
         unsafe body(buffer.baseAddress ?? UnsafeMutablePointer(bitPattern: 8).unsafelyUnwrapped)

@@ -164,7 +164,9 @@ final class DevRun {
         }
         for index in existing where index < state.accounts.count {
             let account = all[index]
-            guard let address = EmailAddress(splitting: Array(account.address.utf8)) else { continue }
+            guard let address = EmailAddress(splitting: Array(account.address.utf8)) else {
+                continue
+            }
             let reply = try client.call(
                 .changeAccount(
                     .setPassword(

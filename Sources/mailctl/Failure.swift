@@ -35,7 +35,8 @@ struct Failure: Error {
     }
 
     /// Of a system call.
-    static func system(_ what: String, _ number: Int32, _ code: ExitCode = .inputOutput) -> Failure {
+    static func system(_ what: String, _ number: Int32, _ code: ExitCode = .inputOutput) -> Failure
+    {
         Failure(number == 13 || number == 1 ? .permission : code, "\(what): \(errorText(number))")
     }
 }

@@ -45,7 +45,8 @@ enum Files {
             throw .system("cannot create \(temporary)", errno, .cannotCreate)
         }
         var failure: Int32 = 0
-        if !writeAll(descriptor, octets) || fchmod(descriptor, mode) != 0 || fsync(descriptor) != 0 {
+        if !writeAll(descriptor, octets) || fchmod(descriptor, mode) != 0 || fsync(descriptor) != 0
+        {
             failure = errno
         }
         if close(descriptor) != 0 && failure == 0 { failure = errno }

@@ -84,8 +84,9 @@ enum HelpCommands {
     static func manual(_ invocation: Invocation) throws(Failure) -> ExitCode {
         switch invocation.arguments.first ?? "mailctl" {
         case "mailctl": Terminal.out(page)
-        case "mail.toml":
+        case "mail.toml", "config.md":
             var text = Reference.manual
+            if invocation.arguments.first == "config.md" { text = Reference.markdown }
             if text.hasSuffix("\n") { text.removeLast() }
             Terminal.out(text)
         case let other:

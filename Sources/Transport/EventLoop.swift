@@ -133,18 +133,7 @@ package class EventTarget {
         defer { unsafe events.deallocate() }
         while !isStopped {
             timers.fire(now: MonotonicInstant.now.nanoseconds)
-            // A few rounds, so that neither timers nor sockets starve behind busy tasks.
-            var rounds = 0
-            while !ready.isEmpty, rounds < 8 {
-                swap(&batch, &ready)
-                for job in batch {
-                    unsafe job.runSynchronously(
-                        isolatedTo: asUnownedSerialExecutor(),
-                        taskExecutor: asUnownedTaskExecutor())
-                }
-                batch.removeAll(keepingCapacity: true)
-                rounds += 1
-            }
+            runReady(&batch)
             flushDirty()
             let timeout: Int32 = ready.isEmpty && dirty.isEmpty ? timers.milliseconds() : 0
             let count = unsafe epoll_wait(
@@ -159,9 +148,32 @@ package class EventTarget {
                 }
             }
         }
+        removeAcceptors { _ in true }
+        forEachConnection { $0.kill() }
+        runReady(&batch)
+        watchers = []
+        contextIfMade = nil
+        reactorIfMade = nil
     }
 
-    /// Ends `run` at the end of the present turn. Tasks that still wait are abandoned.
+    /// - Parameter batch: memory for the jobs at hand, empty before and after.
+    private func runReady(_ batch: inout [UnownedJob]) {
+        // A few rounds, so that neither timers nor sockets starve behind busy tasks.
+        var rounds = 0
+        while !ready.isEmpty, rounds < 8 {
+            swap(&batch, &ready)
+            for job in batch {
+                unsafe job.runSynchronously(
+                    isolatedTo: asUnownedSerialExecutor(),
+                    taskExecutor: asUnownedTaskExecutor())
+            }
+            batch.removeAll(keepingCapacity: true)
+            rounds += 1
+        }
+    }
+
+    /// Ends `run` at the end of the present turn. Connections end with `.killed`; tasks that wait
+    /// for something else are abandoned.
     func stop() { isStopped = true }
 
     private func takeForeign() {

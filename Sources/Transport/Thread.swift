@@ -66,7 +66,7 @@ package final class LoopThread: Sendable {
     /// Runs the loop on this thread until `stop`.
     package func runHere() { loop.run() }
 
-    /// Ends the loop. Sessions that still run are abandoned, not told.
+    /// Ends the loop; its connections end with `.killed`.
     package func stop() { loop.submit { $0.stop() } }
 }
 

@@ -129,7 +129,7 @@ class Clients(SuiteCase):
         folder = self.folder()
         config = self.write(folder, "mbsyncrc", f"""
 IMAPAccount a
-Host 127.0.0.1
+Host localhost
 Port {self.ports['imaps']}
 User {ALICE}
 Pass "{self.suite.passwords[ALICE]}"
@@ -228,7 +228,7 @@ type = Maildir
 localfolders = {folder}/mail
 [Repository far]
 type = IMAP
-remotehost = 127.0.0.1
+remotehost = localhost
 remoteport = {self.ports['imaps']}
 ssl = yes
 sslcacertfile = {self.certificate(folder)}

@@ -106,15 +106,17 @@ class Reload(unittest.TestCase):
     def test_sigterm_lets_a_data_in_flight_finish(self):
         suite = Suite()
         self.addCleanup(suite.close)
-        with suite.smtp() as client:
-            client.ehlo()
-            client.mail("a@elsewhere.example")
-            client.rcpt(ALICE)
-            client.docmd("DATA")
-            os.kill(suite.pid("smtpd"), signal.SIGTERM)
-            time.sleep(0.5)
-            client.send(b"Subject: drained\r\n\r\nx\r\n.\r\n")
-            self.assertEqual(client.getreply()[0], 250)
+        client = suite.smtp()
+        self.addCleanup(client.close)
+        client.ehlo()
+        client.mail("a@elsewhere.example")
+        client.rcpt(ALICE)
+        client.docmd("DATA")
+        os.kill(suite.pid("smtpd"), signal.SIGTERM)
+        time.sleep(0.5)
+        client.send(b"Subject: drained\r\n\r\nx\r\n.\r\n")
+        self.assertEqual(client.getreply()[0], 250)
+        self.assertEqual(client.getreply(), (421, b"4.3.2 Service shutting down"))
         with suite.imap() as imap:
             self.assertIn("drained", subjects(imap).values())
 

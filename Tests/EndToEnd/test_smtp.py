@@ -135,7 +135,7 @@ class Refusals(SuiteCase):
         with self.suite.smtp() as client:
             client.ehlo()
             client.mail("a@elsewhere.example")
-            codes = [client.rcpt(ALICE)[0] for _ in range(101)]
+            codes = [client.rcpt(f"alice+{n}@example.test")[0] for n in range(101)]
             self.assertEqual(codes, [250] * 100 + [452])
 
     def test_smuggled_messages_are_refused_whole(self):

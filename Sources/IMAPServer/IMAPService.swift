@@ -37,6 +37,7 @@ final class IMAPService: LoopService {
     private(set) var settings: IMAPSettings
     private(set) var hostname: String
     private(set) var maxMessageSize: Int
+    private(set) var isDevelopment: Bool
     private(set) var tls: TLSContext?
     private(set) var activeSessions = 0
     /// The last large message that a session read in pieces.
@@ -56,6 +57,7 @@ final class IMAPService: LoopService {
         settings = suite.imapd
         hostname = suite.server.hostname
         maxMessageSize = suite.smtpd.maxMessageSize
+        isDevelopment = suite.server.devMode
         loadCertificate()
     }
 
@@ -63,6 +65,7 @@ final class IMAPService: LoopService {
         settings = suite.imapd
         hostname = suite.server.hostname
         maxMessageSize = suite.smtpd.maxMessageSize
+        isDevelopment = suite.server.devMode
         loadCertificate()
     }
 

@@ -69,12 +69,8 @@ extension Session {
     func writeCapabilities() {
         writer.write("IMAP4rev1 LITERAL+ SASL-IR ID ENABLE")
         if !isAuthenticated {
-            if connection.isTLS {
-                writer.write(" AUTH=PLAIN AUTH=LOGIN")
-            } else {
-                if service.tls != nil { writer.write(" STARTTLS") }
-                writer.write(" LOGINDISABLED")
-            }
+            if !connection.isTLS, service.tls != nil { writer.write(" STARTTLS") }
+            writer.write(takesPasswords ? " AUTH=PLAIN AUTH=LOGIN" : " LOGINDISABLED")
         }
         writer.write(
             """

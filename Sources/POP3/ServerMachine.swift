@@ -67,15 +67,21 @@ package struct ServerMachine: Equatable, Sendable {
 
     private var state = State.authorization(user: nil)
     private var isTLS: Bool
+    private let takesPasswordsInClear: Bool
     private let offersTLS: Bool
     private let limits: Limits
     private var errors = 0
     private var authenticationFailures = 0
 
     /// - Parameters:
-    ///   - isTLS: the connection is encrypted already. Passwords are never taken otherwise.
+    ///   - isTLS: the connection is encrypted already.
     ///   - offersTLS: STLS works (there is a certificate).
-    package init(isTLS: Bool, offersTLS: Bool, limits: Limits = Limits()) {
+    ///   - takesPasswordsInClear: without TLS too; for this very machine in dev_mode only.
+    package init(
+        isTLS: Bool, offersTLS: Bool, takesPasswordsInClear: Bool = false,
+        limits: Limits = Limits()
+    ) {
+        self.takesPasswordsInClear = takesPasswordsInClear
         self.isTLS = isTLS
         self.offersTLS = offersTLS
         self.limits = limits
@@ -180,6 +186,8 @@ package struct ServerMachine: Equatable, Sendable {
 
     // MARK: - States
 
+    private var takesPasswords: Bool { isTLS || takesPasswordsInClear }
+
     private mutating func authorize(_ command: Command, user: [UInt8]?) -> Action {
         switch command {
         case .quit:
@@ -189,12 +197,12 @@ package struct ServerMachine: Equatable, Sendable {
             guard !isTLS else { return failed(.error("TLS is active already")) }
             return .startTLS(.ok("begin TLS now"))
         case .user(let name):
-            guard isTLS else { return failed(Self.needsTLS) }
+            guard takesPasswords else { return failed(Self.needsTLS) }
             state = .authorization(user: name)
             // The same answer for every name: who exists is nobody's business (RFC 1939 §13).
             return .reply(.ok("send PASS"))
         case .pass(let password):
-            guard isTLS else { return failed(Self.needsTLS) }
+            guard takesPasswords else { return failed(Self.needsTLS) }
             guard let user else { return failed(.error("USER comes first")) }
             state = .loggingIn
             return .login(user: user, password: password)
@@ -206,7 +214,7 @@ package struct ServerMachine: Equatable, Sendable {
     }
 
     private mutating func authenticate(_ name: [UInt8]?, _ initial: [UInt8]?) -> Action {
-        guard isTLS else { return failed(Self.needsTLS) }
+        guard takesPasswords else { return failed(Self.needsTLS) }
         guard let name else {
             return .lines(.ok("mechanisms follow"), Mechanism.allCases.map(\.rawValue))
         }
@@ -261,10 +269,11 @@ package struct ServerMachine: Equatable, Sendable {
     /// The answer to CAPA (RFC 2449 §6, RFC 3206 §6, RFC 5034 §6).
     private var capabilities: [String] {
         var lines = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"]
-        if isTLS {
+        if takesPasswords {
             lines.append("USER")
             lines.append("SASL " + Mechanism.allCases.map(\.rawValue).joined(separator: " "))
-        } else if offersTLS, case .authorization = state {
+        }
+        if !isTLS, offersTLS, case .authorization = state {
             lines.append("STLS")
         }
         lines.append("IMPLEMENTATION Martlet")

@@ -31,12 +31,14 @@ package final class POP3Service: LoopService {
     let client: MailboxClient
     let measurements = Measurements(.shared)
     private(set) var settings: POP3Settings
+    private(set) var isDevelopment: Bool
     private(set) var tls: TLSContext?
     package private(set) var activeSessions = 0
 
     package init(context: LoopContext, suite: Suite) {
         self.context = context
         settings = suite.pop3d
+        isDevelopment = suite.server.devMode
         let path = suite.server.socketPath(Door.mailbox.socketName)
         client = MailboxClient(
             StoreLink(context: context, door: .mailbox, path: path, program: "pop3d"))
@@ -45,6 +47,7 @@ package final class POP3Service: LoopService {
 
     package func reload(_ suite: Suite) {
         settings = suite.pop3d
+        isDevelopment = suite.server.devMode
         readCertificate()
     }
 

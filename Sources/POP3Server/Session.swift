@@ -40,7 +40,9 @@ final class Session {
         self.connection = connection
         self.id = id
         began = service.context.now
-        machine = ServerMachine(isTLS: connection.isTLS, offersTLS: service.tls != nil)
+        machine = ServerMachine(
+            isTLS: connection.isTLS, offersTLS: service.tls != nil,
+            takesPasswordsInClear: service.isDevelopment && connection.peer.isLoopback)
     }
 
     /// Serves the connection until either side ends it.

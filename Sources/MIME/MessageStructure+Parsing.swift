@@ -20,30 +20,21 @@ private struct Frame {
     var part: Int
     /// Line ends of the message before the part's body.
     var linesBefore = 0
-    /// Only while delimiters of this part count: not before its header ended, nor after its end.
-    var boundary: Boundary?
+    /// Empty while delimiters of this part do not count: before its header ended, and after its
+    /// end.
+    var boundary: [UInt8] = []
     var lastChild: Int?
     /// True for `multipart/digest`.
     var isDigest = false
 }
 
-/// A boundary with a hash, so that hostile messages gain nothing from many long similar ones.
-private struct Boundary {
-    var octets: [UInt8]
-    var hash: UInt64
-
-    static let hashStart: UInt64 = 0xCBF2_9CE4_8422_2325
+/// FNV-1a. Equal hashes are not trusted, so nobody gains from making them.
+private enum BoundaryHash {
+    static let start: UInt64 = 0xCBF2_9CE4_8422_2325
 
     @inline(__always)
     static func add(_ octet: UInt8, to hash: inout UInt64) {
         hash = (hash ^ UInt64(octet)) &* 0x100_0000_01B3
-    }
-
-    init(_ octets: [UInt8]) {
-        self.octets = octets
-        var hash = Self.hashStart
-        for octet in octets { Self.add(octet, to: &hash) }
-        self.hash = hash
     }
 }
 
@@ -51,6 +42,9 @@ private struct StructureParser {
     let limits: MessageStructure.Limits
     var parts: [MessagePart] = []
     private var frames: [Frame] = []
+    /// Of the boundary of each frame, 0 without one: hostile messages gain nothing from many long
+    /// similar boundaries.
+    private var hashes: [UInt64] = []
     private var openBoundaries = 0
     /// True while the innermost part is in its header.
     private var isInHeader = true
@@ -76,7 +70,8 @@ private struct StructureParser {
                 close(above: frame, at: start, message, afterLine: true)
                 isInHeader = false
                 if isLast {
-                    frames[frame].boundary = nil
+                    frames[frame].boundary = []
+                    hashes[frame] = 0
                     openBoundaries -= 1
                 } else {
                     open(at: next, isInDigest: frames[frame].isDigest)
@@ -110,6 +105,7 @@ private struct StructureParser {
                 kind: .leaf, header: start..<start, body: start..<start, lines: 0,
                 encoding: .identity, isInDigest: isInDigest, depth: depth))
         frames.append(Frame(part: number))
+        hashes.append(0)
         isInHeader = true
     }
 
@@ -124,24 +120,22 @@ private struct StructureParser {
         let length = end - range.lowerBound
         guard length > 0, length <= limits.boundary + 2 else { return nil }
         let isClosing = length > 2 && message[end - 1] == 0x2D && message[end - 2] == 0x2D
-        var shortHash = Boundary.hashStart
+        var shortHash = BoundaryHash.start
         for index in range.lowerBound..<max(range.lowerBound, end - 2) {
-            Boundary.add(message[index], to: &shortHash)
+            BoundaryHash.add(message[index], to: &shortHash)
         }
         var hash = shortHash
         for index in max(range.lowerBound, end - 2)..<end {
-            Boundary.add(message[index], to: &hash)
+            BoundaryHash.add(message[index], to: &hash)
         }
-        for frame in frames.indices.reversed() {
-            guard let boundary = frames[frame].boundary else { continue }
-            let count = boundary.octets.count
-            if count == length, boundary.hash == hash,
-                isEqual(boundary.octets, message, range.lowerBound)
-            {
+        for frame in hashes.indices.reversed() {
+            let candidate = hashes[frame]
+            guard candidate == hash || candidate == shortHash else { continue }
+            if candidate == hash, isEqual(frame, message, range.lowerBound, length) {
                 return (frame, false)
             }
-            if isClosing, count == length - 2, boundary.hash == shortHash,
-                isEqual(boundary.octets, message, range.lowerBound)
+            if isClosing, candidate == shortHash,
+                isEqual(frame, message, range.lowerBound, length - 2)
             {
                 return (frame, true)
             }
@@ -149,8 +143,15 @@ private struct StructureParser {
         return nil
     }
 
-    private func isEqual(_ octets: [UInt8], _ message: Span<UInt8>, _ start: Int) -> Bool {
-        for index in octets.indices where octets[index] != message[start + index] { return false }
+    /// True if the boundary of `frame` is the `length` octets at `start`.
+    private func isEqual(
+        _ frame: Int, _ message: Span<UInt8>, _ start: Int, _ length: Int
+    ) -> Bool {
+        let boundary = frames[frame].boundary
+        guard boundary.count == length, length > 0 else { return false }
+        for index in boundary.indices where boundary[index] != message[start + index] {
+            return false
+        }
         return true
     }
 
@@ -180,7 +181,10 @@ private struct StructureParser {
                 return
             }
             parts[number].kind = .multipart
-            frames[top].boundary = Boundary(boundary)
+            hashes[top] = boundary.reduce(into: BoundaryHash.start) {
+                BoundaryHash.add($1, to: &$0)
+            }
+            frames[top].boundary = boundary
             frames[top].isDigest =
                 type.subtype.map { FieldBody.isWord(message, $0, "digest") } ?? false
             openBoundaries += 1
@@ -231,9 +235,10 @@ private struct StructureParser {
                 if isInHeader { continue }
             }
             let frame = frames.removeLast()
+            hashes.removeLast()
             parts[frame.part].body = parts[frame.part].body.lowerBound..<end
             parts[frame.part].lines = linesEnd - frame.linesBefore
-            if frame.boundary != nil { openBoundaries -= 1 }
+            if !frame.boundary.isEmpty { openBoundaries -= 1 }
         }
     }
 }

@@ -202,33 +202,34 @@ private struct ParameterReader {
     }
 }
 
-/// A parameter whose name has asterisks: `name*`, `name*3` or `name*3*`.
+/// A parameter whose name may have asterisks: `name*`, `name*3` or `name*3*`.
 private struct ParameterPiece {
-    var base: [UInt8]
     /// Where in the field it stood.
     var place: Int
+    /// Octets of the name before the asterisks.
+    var length: Int
     /// Nil for a value in one piece.
     var number: Int?
     var isExtended: Bool
 
-    /// Highest number of a piece.
-    static let numberLimit = 999
-
-    init(_ parameter: Parameter, place: Int) {
+    init(_ name: [UInt8], place: Int) {
         self.place = place
-        var name = parameter.name[...]
+        length = name.count
         isExtended = name.last == 0x2A
-        if isExtended { name = name.dropLast() }
-        if let star = name.lastIndex(of: 0x2A), let number = Self.decimal(name[(star + 1)...]) {
-            self.number = number
-            name = name[..<star]
+        if isExtended { length -= 1 }
+        // At most three digits: a value has no more than 1,000 pieces.
+        var digits = 0
+        var value = 0
+        var scale = 1
+        while digits < length, digits < 3, name[length - 1 - digits].isASCIIDigit {
+            value += Int(name[length - 1 - digits] - 0x30) * scale
+            scale *= 10
+            digits += 1
         }
-        base = Array(name)
-    }
-
-    private static func decimal(_ digits: ArraySlice<UInt8>) -> Int? {
-        guard (1...3).contains(digits.count), digits.allSatisfy(\.isASCIIDigit) else { return nil }
-        return digits.reduce(0) { $0 * 10 + Int($1 - 0x30) }
+        if digits > 0, digits < length, name[length - 1 - digits] == 0x2A {
+            number = value
+            length -= digits + 1
+        }
     }
 
     /// Puts pieces together. The result stands where the first piece stood; pieces that do not
@@ -236,43 +237,61 @@ private struct ParameterPiece {
     static func join(_ parameters: [Parameter]) -> [Parameter] {
         var pieces: [ParameterPiece] = []
         var joined: [(place: Int, parameter: Parameter)] = []
-        for (place, parameter) in parameters.enumerated() {
-            let piece = ParameterPiece(parameter, place: place)
+        for place in parameters.indices {
+            let piece = ParameterPiece(parameters[place].name, place: place)
             if piece.number != nil {
                 pieces.append(piece)
             } else {
-                let whole = Parameter(
-                    name: piece.base, value: parameter.value, isExtended: piece.isExtended)
-                joined.append((place, whole))
+                joined.append((place, piece.parameter(parameters, parameters[place].value)))
             }
         }
-        // Sorted by name and number, so that equal ones are neighbours: no quadratic search.
-        let names = pieces.map(\.base.asciiLowercased)
-        let order = pieces.indices.sorted { left, right in
-            if names[left] != names[right] {
-                return names[left].lexicographicallyPrecedes(names[right])
-            }
-            if pieces[left].number != pieces[right].number {
-                return pieces[left].number ?? 0 < pieces[right].number ?? 0
-            }
-            return left < right
+        // Sorted by name and number, so that equal ones are neighbours: no quadratic search. Most
+        // often they come sorted.
+        let isSorted = pieces.indices.dropFirst().allSatisfy {
+            !isBefore(pieces[$0], pieces[$0 - 1], parameters)
         }
+        if !isSorted { pieces.sort { isBefore($0, $1, parameters) } }
         var start = 0
-        while start < order.count {
-            var end = start
-            while end < order.count, names[order[end]] == names[order[start]] { end += 1 }
-            let group = order[start..<end].map { pieces[$0] }
-            if let parameter = joinGroup(group, parameters) {
-                joined.append((group.map(\.place).min() ?? 0, parameter))
+        while start < pieces.count {
+            var end = start + 1
+            while end < pieces.count, order(pieces[start], pieces[end], parameters) == 0 {
+                end += 1
+            }
+            if let parameter = joinGroup(pieces[start..<end], parameters) {
+                let place = pieces[start..<end].reduce(Int.max) { min($0, $1.place) }
+                joined.append((place, parameter))
             }
             start = end
         }
         return joined.sorted { $0.place < $1.place }.map(\.parameter)
     }
 
+    /// By name in any case, by number, by place.
+    private static func isBefore(
+        _ left: ParameterPiece, _ right: ParameterPiece, _ parameters: [Parameter]
+    ) -> Bool {
+        let names = order(left, right, parameters)
+        if names != 0 { return names < 0 }
+        if left.number != right.number { return left.number ?? 0 < right.number ?? 0 }
+        return left.place < right.place
+    }
+
+    /// Negative, 0 or positive, as the names without asterisks compare.
+    private static func order(
+        _ left: ParameterPiece, _ right: ParameterPiece, _ parameters: [Parameter]
+    ) -> Int {
+        if left.length != right.length { return left.length - right.length }
+        for index in 0..<left.length {
+            let first = parameters[left.place].name[index].asciiLowercased
+            let second = parameters[right.place].name[index].asciiLowercased
+            if first != second { return Int(first) - Int(second) }
+        }
+        return 0
+    }
+
     /// The pieces of one name, by number.
     private static func joinGroup(
-        _ group: [ParameterPiece], _ parameters: [Parameter]
+        _ group: ArraySlice<ParameterPiece>, _ parameters: [Parameter]
     ) -> Parameter? {
         let isExtended = group.contains(where: \.isExtended)
         var value: [UInt8] = []
@@ -289,8 +308,16 @@ private struct ParameterPiece {
             }
             expected += 1
         }
-        guard expected > 0, let first = group.first else { return nil }
-        return Parameter(name: first.base, value: value, isExtended: isExtended)
+        guard expected > 0, var first = group.first else { return nil }
+        first.isExtended = isExtended
+        return first.parameter(parameters, value)
+    }
+
+    /// This name with `value`.
+    private func parameter(_ parameters: [Parameter], _ value: [UInt8]) -> Parameter {
+        Parameter(
+            name: Array(parameters[place].name.prefix(length)), value: value,
+            isExtended: isExtended)
     }
 }
 

@@ -93,6 +93,13 @@ package struct TransferDecoder: Sendable {
                 output.append(copying: octets.extracting(run))
                 index = run.upperBound
                 if index == octets.count { return }
+                if index + 2 < octets.count, let high = octets[index + 1].hexadecimalValue,
+                    let low = octets[index + 2].hexadecimalValue
+                {
+                    output.append(high << 4 | low)
+                    index += 3
+                    continue
+                }
             }
             let octet = octets[index]
             index += 1

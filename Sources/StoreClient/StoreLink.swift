@@ -124,13 +124,15 @@ package final class StoreLink {
     private func sweepSoon() {
         guard !isSweeping else { return }
         isSweeping = true
-        context.spawn { [self] in
-            while !pending.isEmpty {
-                await context.sleep(.milliseconds(250))
-                expire()
-            }
-            isSweeping = false
+        context.spawn { await self.sweep() }
+    }
+
+    private func sweep() async {
+        while !pending.isEmpty {
+            await context.sleep(.milliseconds(250))
+            expire()
         }
+        isSweeping = false
     }
 
     private func expire() {
@@ -157,7 +159,7 @@ package final class StoreLink {
         connectWaiters.append(waiter)
         if !isConnecting {
             isConnecting = true
-            context.spawn { [self] in await connect() }
+            context.spawn { await self.connect() }
         }
         await waiter.finished()
         guard let connection else { throw .unavailable }
@@ -176,7 +178,7 @@ package final class StoreLink {
                 isConnecting = false
                 if !reason.isEmpty { Log.info("store is back", [LogField("reason", path)]) }
                 release(connectWaiters)
-                context.spawn { [self] in await receive(connection) }
+                context.spawn { await self.receive(connection) }
                 return
             } catch {
                 if reason.isEmpty {

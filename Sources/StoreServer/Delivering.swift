@@ -318,8 +318,8 @@ extension DoorConnection {
     ) async -> StoreError? {
         let progress = Progress(accounts.count)
         for (account, target) in zip(accounts, targets) {
-            context.spawn { [core] in
-                let outcome = await core.append(
+            context.spawn {
+                let outcome = await self.core.append(
                     account,
                     PendingAppend(mailbox: .inbox, source: source, unique: target.unique))
                 if case .failure(let error) = outcome { progress.failure = error }

@@ -178,17 +178,19 @@ final class DoorConnection {
 
     private func start(_ request: Request, _ id: UInt32) {
         inFlight += 1
-        context.spawn { [self] in
-            let start = context.now
-            do throws(StoreFailure) {
-                if let reply = try await perform(request, id) { send(reply, id) }
-            } catch {
-                send(.failure(error), id)
-            }
-            core.metrics.requests.observe(start.duration(to: context.now), [request.code.name])
-            inFlight -= 1
-            idle.open()
+        context.spawn { await self.answer(request, id) }
+    }
+
+    private func answer(_ request: Request, _ id: UInt32) async {
+        let start = context.now
+        do throws(StoreFailure) {
+            if let reply = try await perform(request, id) { send(reply, id) }
+        } catch {
+            send(.failure(error), id)
         }
+        core.metrics.requests.observe(start.duration(to: context.now), [request.code.name])
+        inFlight -= 1
+        idle.open()
     }
 
     /// Queues an answer; it leaves at the end of this turn of the loop.

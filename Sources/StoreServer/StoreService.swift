@@ -25,9 +25,9 @@ package final class StoreService: LoopService {
         self.context = context
         self.core = core
         let isFirst = core.serviceStarted()
-        context.spawn { [self] in await passEvents() }
+        context.spawn { await self.passEvents() }
         if isFirst {
-            context.spawn { [self] in await housekeep() }
+            context.spawn { await self.housekeep() }
         }
     }
 

@@ -166,6 +166,7 @@ import Glibc
     /// - Returns: true if `deadline` came first.
     func suspendReader(_ kind: ReadWait, until deadline: UInt64) async -> Bool {
         precondition(readWait == .nothing, "two tasks read one connection")
+        Reactor.assertIsolated(#isolation)
         if deadline != .max {
             let timer = readTimer ?? LoopTimer()
             readTimer = timer

@@ -226,7 +226,9 @@ final class Acceptor: EventTarget, TimerTarget {
         }
         let counted = survivesDraining ? 0 : 1
         loop.serving += counted
-        loop.spawn { [serve, loop] in
+        let serve = serve
+        let loop = loop
+        loop.spawn {
             await serve(connection)
             await connection.finish()
             loop.connectionEnded(counted)

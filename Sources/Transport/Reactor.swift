@@ -16,6 +16,14 @@ actor Reactor {
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
 
+    /// Stops a debug build when a task of a loop has lost the loop's isolation: it still runs on
+    /// the loop, but each of its suspensions takes a turn of the queue, and events that come in
+    /// between find nobody waiting. Swift 6.3 does that to closures with a capture list: write
+    /// `spawn { await self.work() }`, never `spawn { [self] in await work() }`.
+    static func assertIsolated(_ isolation: (any Actor)?) {
+        assert(isolation is Reactor, "an async closure with a capture list runs here")
+    }
+
     /// Runs a session; returns when it has ended.
     func run(_ body: Confined<() async -> Void>) async { await body.value() }
 }

@@ -190,7 +190,8 @@ import Wire
                 return
             }
             let got = try octets(of: message)
-            #expect(got == body)
+            let isSame = got == body
+            #expect(isSame)
             if let more = try await reader.next() { Issue.record("and UID \(more.uid)") }
         }
         await world.remove()
@@ -216,7 +217,8 @@ import Wire
                 seen.append(message.uid)
                 let uid = message.uid
                 let got = try octets(of: message)
-                #expect(got == bodies[uid])
+                let isSame = got == bodies[uid]
+                #expect(isSame)
             }
             #expect(seen == uids)
 

@@ -64,7 +64,8 @@ package final class MailboxSession {
         return try await link.call(request, within: within)
     }
 
-    private func perform(_ request: Request, _ call: PendingCall) async throws(StoreFailure) -> Reply
+    private func perform(_ request: Request, _ call: PendingCall) async throws(StoreFailure)
+        -> Reply
     {
         try checkValid()
         return try await link.perform(request, call)
@@ -165,7 +166,9 @@ package final class MailboxSession {
         _ name: MailboxName, flags: NamedFlags, date: SecondsSince1970?, body: MessageBody
     ) async throws(StoreFailure) -> (uidValidity: UInt32, uid: UInt32) {
         let request = Request.append(handle, name, flags: flags, date: date, body: body)
-        guard case .appended(let uidValidity, let uid) = try await call(request, within: .seconds(240))
+        guard
+            case .appended(let uidValidity, let uid) = try await call(
+                request, within: .seconds(240))
         else { throw .unavailable }
         return (uidValidity, uid)
     }

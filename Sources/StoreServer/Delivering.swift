@@ -27,7 +27,9 @@ extension DoorConnection {
         case .success(let account?):
             if sessions.count >= WireLimit.sessions { throw .limit }
             var handle = SessionHandle(rawValue: .random(in: 1 ... .max))
-            while sessions[handle] != nil { handle = SessionHandle(rawValue: .random(in: 1 ... .max)) }
+            while sessions[handle] != nil {
+                handle = SessionHandle(rawValue: .random(in: 1 ... .max))
+            }
             sessions[handle] = Session(handle: handle, account: account)
             core.metrics.sessions.add(1)
             core.metrics.logins.increment([service, "accepted"])
@@ -194,7 +196,8 @@ extension DoorConnection {
         }
     }
 
-    private func fields(_ delivery: Delivery, _ size: Int, _ start: MonotonicInstant) -> [LogField] {
+    private func fields(_ delivery: Delivery, _ size: Int, _ start: MonotonicInstant) -> [LogField]
+    {
         var fields = [
             LogField("id", delivery.id.description),
             LogField("session", delivery.session.description),

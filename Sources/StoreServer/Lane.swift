@@ -155,8 +155,9 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
     }
 
     /// Appends what waits for the account, at least up to `own`, and returns what became of `own`.
-    func drain(_ account: AccountRef, until own: QueuedAppend) -> Result<AppendedMessage, StoreError>
-    {
+    func drain(_ account: AccountRef, until own: QueuedAppend) -> Result<
+        AppendedMessage, StoreError
+    > {
         while true {
             if let result = own.result { return result }
             let batch = waiting.withLock { waiting -> [QueuedAppend] in

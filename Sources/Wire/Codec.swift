@@ -26,7 +26,9 @@ package struct StaticStringBox: Equatable, Sendable, CustomStringConvertible {
     private let literal: StaticString
     init(_ literal: StaticString) { self.literal = literal }
     package var description: String { literal.description }
-    package static func == (left: Self, right: Self) -> Bool { left.description == right.description }
+    package static func == (left: Self, right: Self) -> Bool {
+        left.description == right.description
+    }
 }
 
 /// Appends values to a payload.

@@ -59,7 +59,9 @@ package struct FrameHeader: Equatable, Sendable {
         let length = Int(try decoder.integer(UInt32.self))
         guard length >= Self.octets - 4 else { throw .truncated }
         guard length - (Self.octets - 4) <= Self.payloadLimit else { throw .oversized }
-        guard let kind = FrameKind(rawValue: try decoder.octet()) else { throw .invalid("frame kind") }
+        guard let kind = FrameKind(rawValue: try decoder.octet()) else {
+            throw .invalid("frame kind")
+        }
         let flags = try decoder.octet()
         guard flags & ~Self.carriesDescriptor == 0 else { throw .invalid("frame flags") }
         self.kind = kind

@@ -170,7 +170,8 @@ extension Reply {
         case .recipient: self = .recipient(try decoder.choice(RecipientStatus.self, "recipient"))
         case .permission: self = .permission(try decoder.bool())
         case .delivered: self = .delivered
-        case .mailboxes: self = .mailboxes(try decoder.rows(8) { d throws(WireError) in try d.mailboxInfo() })
+        case .mailboxes:
+            self = .mailboxes(try decoder.rows(8) { d throws(WireError) in try d.mailboxInfo() })
         case .status: self = .status(try decoder.mailboxStatus())
         case .entries: self = .entries(try decoder.entries(limit: Reply.entriesPerPart))
         case .opened: self = .opened(try decoder.snapshot())
@@ -193,8 +194,10 @@ extension Reply {
                 inline: try decoder.optional { d throws(WireError) in
                     try d.string(limit: WireLimit.messageInline)
                 })
-        case .domains: self = .domains(try decoder.rows(9) { d throws(WireError) in try d.domainInfo() })
-        case .accounts: self = .accounts(try decoder.rows(36) { d throws(WireError) in try d.accountInfo() })
+        case .domains:
+            self = .domains(try decoder.rows(9) { d throws(WireError) in try d.domainInfo() })
+        case .accounts:
+            self = .accounts(try decoder.rows(36) { d throws(WireError) in try d.accountInfo() })
         case .storeStatus: self = .storeStatus(try decoder.storeStatus())
         case .fragment: throw .unknownOpcode(code.rawValue)  // put together before it is decoded
         }

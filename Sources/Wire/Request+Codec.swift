@@ -235,7 +235,8 @@ extension Request {
         case .listDomains: self = .listDomains
         case .addDomain: self = .addDomain(try decoder.string(limit: WireLimit.domain))
         case .removeDomain: self = .removeDomain(try decoder.string(limit: WireLimit.domain))
-        case .listAccounts: self = .listAccounts(domain: try decoder.string(limit: WireLimit.domain))
+        case .listAccounts:
+            self = .listAccounts(domain: try decoder.string(limit: WireLimit.domain))
         case .changeAccount: self = .changeAccount(try AccountChange(from: &decoder))
         case .storeStatus: self = .storeStatus
         case .rebuildIndex: self = .rebuildIndex(try decoder.address())

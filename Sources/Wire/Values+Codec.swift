@@ -151,7 +151,8 @@ extension Decoder {
     mutating func ranges() throws(WireError) -> [UIDRange] {
         let ranges = try fixed(limit: WireLimit.ranges, width: 8) { octets, place in
             UIDRange(
-                Self.number(octets, place, UInt32.self), Self.number(octets, place + 4, UInt32.self))
+                Self.number(octets, place, UInt32.self), Self.number(octets, place + 4, UInt32.self)
+            )
         }
         var floor: UInt32 = 0
         for range in ranges {

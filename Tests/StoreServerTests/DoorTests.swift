@@ -26,8 +26,14 @@ private func frame(
 
 /// Frames that end a connection on which a hello has been said.
 private let refused: [(String, Door, [UInt8])] = [
-    ("another door's request", .deliver, frame(.request, RequestCode.list.rawValue, 1, [0, 0, 0, 0, 0, 0, 0, 1])),
-    ("mailctl's request at imapd's door", .mailbox, frame(.request, RequestCode.listDomains.rawValue, 1)),
+    (
+        "another door's request", .deliver,
+        frame(.request, RequestCode.list.rawValue, 1, [0, 0, 0, 0, 0, 0, 0, 1])
+    ),
+    (
+        "mailctl's request at imapd's door", .mailbox,
+        frame(.request, RequestCode.listDomains.rawValue, 1)
+    ),
     ("smtpd's request at imapd's door", .mailbox, frame(.request, RequestCode.deliver.rawValue, 1)),
     ("a login at mailctl's door", .control, frame(.request, RequestCode.authenticate.rawValue, 1)),
     ("anything at the queue's door", .queue, frame(.request, RequestCode.stage.rawValue, 1)),
@@ -35,12 +41,26 @@ private let refused: [(String, Door, [UInt8])] = [
     ("a second hello", .control, frame(.hello, 0, 0)),
     ("a reply", .control, frame(.reply, ReplyCode.done.rawValue, 1)),
     ("an event", .control, frame(.event, EventCode.changed.rawValue, 0)),
-    ("a descriptor", .control, frame(.request, RequestCode.listDomains.rawValue, 1, hasDescriptor: true)),
+    (
+        "a descriptor", .control,
+        frame(.request, RequestCode.listDomains.rawValue, 1, hasDescriptor: true)
+    ),
     ("request 0", .control, frame(.request, RequestCode.listDomains.rawValue, 0)),
-    ("a number twice", .control, frame(.request, RequestCode.listDomains.rawValue, 7) + frame(.request, RequestCode.listDomains.rawValue, 7)),
-    ("numbers that fall", .control, frame(.request, RequestCode.listDomains.rawValue, 7) + frame(.request, RequestCode.listDomains.rawValue, 6)),
+    (
+        "a number twice", .control,
+        frame(.request, RequestCode.listDomains.rawValue, 7)
+            + frame(.request, RequestCode.listDomains.rawValue, 7)
+    ),
+    (
+        "numbers that fall", .control,
+        frame(.request, RequestCode.listDomains.rawValue, 7)
+            + frame(.request, RequestCode.listDomains.rawValue, 6)
+    ),
     ("trailing octets", .control, frame(.request, RequestCode.listDomains.rawValue, 1, [0])),
-    ("a cut payload", .control, frame(.request, RequestCode.addDomain.rawValue, 1, [0, 0, 0, 9, 1])),
+    (
+        "a cut payload", .control,
+        frame(.request, RequestCode.addDomain.rawValue, 1, [0, 0, 0, 9, 1])
+    ),
     ("an oversized frame", .control, [0, 0x20, 0, 0, 1, 0, 5, 1, 0, 0, 0, 1]),
     ("an unknown kind", .control, [0, 0, 0, 8, 9, 0, 5, 1, 0, 0, 0, 1]),
     ("an unknown flag", .control, [0, 0, 0, 8, 1, 4, 5, 1, 0, 0, 0, 1]),
@@ -148,8 +168,9 @@ private let refused: [(String, Door, [UInt8])] = [
             try control.addDomain(Array("example.org"))
         }
         let domains = try control.domains()
-        #expect(Set(domains.map { String(decoding: $0.name, as: UTF8.self) })
-            == ["example.test", "example.org"])
+        #expect(
+            Set(domains.map { String(decoding: $0.name, as: UTF8.self) })
+                == ["example.test", "example.org"])
         #expect(domains.first { $0.name == Array("example.test") }?.isConfigured == true)
         #expect(domains.first { $0.name == Array("example.org") }?.isConfigured == false)
         #expect(throws: ControlError.refused(.notPermitted)) {

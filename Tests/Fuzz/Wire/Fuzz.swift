@@ -7,6 +7,7 @@ import Bytes
 import Mail
 import Wire
 
+/// One input: an opcode and a payload.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let input = Array(UnsafeBufferPointer(start: start, count: count))

@@ -120,6 +120,12 @@ let package = Package(
         tests("DaemonTests", ["Daemon", "Transport", "Config", "Bytes"]),
         tests("StoreTests", ["Store", "Crypto", "MIME", "Mail", "Bytes", "CLinux"]),
         tests(
+            "SMTPServerTests",
+            [
+                "SMTPServer", "SMTP", "StoreClient", "Wire", "Telemetry", "Transport", "Config",
+                "Daemon", "Mail", "Bytes", "CLinux",
+            ]),
+        tests(
             "StoreServerTests",
             [
                 "StoreServer", "StoreClient", "Store", "Wire", "Transport", "Config", "Mail",

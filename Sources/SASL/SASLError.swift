@@ -19,8 +19,8 @@ package enum SASLError: Error, Equatable, Sendable {
 package enum SASLLimits {
     /// Octets of one Base64 line that a protocol has to read (RFC 4954 §4).
     package static let line = 12_288
-    /// Octets of a name, decoded; RFC 4616 wants at least 255.
-    package static let identity = 1_024
+    /// Octets of a name, decoded: any address; RFC 4616 wants at least 255.
+    package static let identity = 320
     /// Octets of a password, decoded.
-    package static let password = 4_096
+    package static let password = 1_024
 }

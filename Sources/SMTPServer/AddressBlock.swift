@@ -58,14 +58,15 @@ struct AddressBlock: Equatable, Sendable {
             break
         }
         var groups: [[UInt16]] = []
-        for half in halves {
+        for (number, half) in halves.enumerated() {
             var numbers: [UInt16] = []
             let parts = half.split(separator: 0x3A, omittingEmptySubsequences: false)
             for (place, part) in parts.enumerated() where !half.isEmpty {
-                if part.contains(0x2E), place == parts.count - 1, let value = ipv4(part) {
+                let isLast = place == parts.count - 1 && number == halves.count - 1
+                if part.contains(0x2E), isLast, let value = ipv4(part) {
                     numbers += [UInt16(value >> 16), UInt16(value & 0xFFFF)]
                 } else {
-                    guard (1...4).contains(part.count), part.allSatisfy({ $0.isASCIIVisible }),
+                    guard (1...4).contains(part.count), part.allSatisfy({ $0.isASCIILetter || $0.isASCIIDigit }),
                         let number = UInt16(String(decoding: part, as: UTF8.self), radix: 16)
                     else { return nil }
                     numbers.append(number)

@@ -84,8 +84,9 @@ final class Session {
                 guard try await perform(machine.refused(.lineTooLong)) else { return }
                 continue
             case .bareLineFeed:
-                guard try await perform(machine.refused(.illegalOctet)) else { return }
-                continue
+                // Where such a line ends, servers disagree; what follows is not looked at.
+                reject(CommandError.illegalOctet.reply, reason: "bare-newline")
+                return
             case .closed: return
             case .draining:
                 connection.write(SMTP.Reply.shuttingDown.octets)

@@ -52,14 +52,24 @@ final class PendingCall {
 /// Where one task waits until another one on the same loop wakes it.
 @safe final class Waiter {
     private var continuation: UnsafeContinuation<Void, Never>?
+    private var isWaiting = false
 
     /// At most one task at a time. Does not remember a `wake` that came before.
     func wait() async {
-        precondition(unsafe continuation == nil, "two tasks wait in one place")
-        await unsafe withUnsafeContinuation { unsafe continuation = $0 }
+        precondition(!isWaiting, "two tasks wait in one place")
+        isWaiting = true
+        await unsafe withUnsafeContinuation { (waiting: UnsafeContinuation<Void, Never>) in
+            // The task may have queued on its way here, and `wake` have come in between.
+            if isWaiting {
+                unsafe continuation = waiting
+            } else {
+                unsafe waiting.resume()
+            }
+        }
     }
 
     func wake() {
+        isWaiting = false
         guard let waiting = unsafe continuation else { return }
         unsafe continuation = nil
         unsafe waiting.resume()

@@ -66,6 +66,8 @@ import Glibc
     var isWoken = false
     var readWait = ReadWait.nothing
     var reader: UnsafeContinuation<Bool, Never>?
+    /// What `resumeReader` was told before the reading task had suspended.
+    var earlyResume: Bool?
     var readTimer: LoopTimer?
 
     // Writing.
@@ -79,6 +81,8 @@ import Glibc
     var isStreaming = false
     var flushWaiters: [FlushWaiter] = []
     var writer: UnsafeContinuation<Bool, Never>?
+    var isWriterWaiting = false
+    var earlyWriterResume: Bool?
     var writeTimer: LoopTimer?
     var writerTimer: LoopTimer?
 
@@ -148,14 +152,20 @@ import Glibc
     }
 
     func resumeReader(timedOut: Bool = false) {
-        guard let waiting = unsafe reader else { return }
+        guard let waiting = unsafe reader else {
+            if readWait != .nothing { earlyResume = timedOut }
+            return
+        }
         unsafe reader = nil
         readTimer?.disarm()
         unsafe waiting.resume(returning: timedOut)
     }
 
     func resumeWriter(timedOut: Bool = false) {
-        guard let waiting = unsafe writer else { return }
+        guard let waiting = unsafe writer else {
+            if isWriterWaiting { earlyWriterResume = timedOut }
+            return
+        }
         unsafe writer = nil
         writerTimer?.disarm()
         unsafe waiting.resume(returning: timedOut)
@@ -173,10 +183,17 @@ import Glibc
             loop.timers.arm(timer, at: deadline, self)
         }
         readWait = kind
+        earlyResume = nil
         readsInARow = 0
         let timedOut = await unsafe withUnsafeContinuation {
             (continuation: UnsafeContinuation<Bool, Never>) in
-            unsafe reader = continuation
+            // On the way here the task may have queued behind others, and the loop have looked at
+            // its sockets and timers: what it had to say then was kept, not lost.
+            if let earlyResume {
+                unsafe continuation.resume(returning: earlyResume)
+            } else {
+                unsafe reader = continuation
+            }
         }
         readWait = .nothing
         return timedOut
@@ -190,9 +207,17 @@ import Glibc
             writerTimer = timer
             loop.timers.arm(timer, at: deadline, self)
         }
+        isWriterWaiting = true
+        earlyWriterResume = nil
+        defer { isWriterWaiting = false }
         return await unsafe withUnsafeContinuation {
             (continuation: UnsafeContinuation<Bool, Never>) in
-            unsafe writer = continuation
+            // As in suspendReader.
+            if let earlyWriterResume {
+                unsafe continuation.resume(returning: earlyWriterResume)
+            } else {
+                unsafe writer = continuation
+            }
         }
     }
 

@@ -68,6 +68,11 @@ extension Connection {
         if failure == nil, sent < target {
             let isOnTime = await unsafe withUnsafeContinuation {
                 (continuation: UnsafeContinuation<Bool, Never>) in
+                // As in suspendReader: it may have happened on the way here.
+                if failure != nil || sent >= target {
+                    unsafe continuation.resume(returning: true)
+                    return
+                }
                 unsafe flushWaiters.append(
                     FlushWaiter(target: target, deadline: deadline, continuation: continuation))
                 armWriteTimer()

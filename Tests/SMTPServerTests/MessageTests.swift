@@ -4,6 +4,7 @@
 
 import Bytes
 import Config
+import Glibc
 import Mail
 import Testing
 import Wire
@@ -128,7 +129,10 @@ struct DataTests {
         }
         // The same store connection: what comes behind it is asked later.
         let client = try daemon.greeted()
-        for _ in 0..<100 where store.unstaged == 0 { _ = client.command("NOOP") }
+        for _ in 0..<1_000 where store.unstaged == 0 {
+            _ = client.command("NOOP")
+            usleep(5_000)
+        }
         #expect(store.stored.isEmpty)
         #expect(store.openStages == 0)
     }

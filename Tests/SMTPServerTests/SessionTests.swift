@@ -174,12 +174,19 @@ struct SessionLimitTests {
         #expect(client.line() == "")
     }
 
-    @Test func `long lines and lone LFs are refused and the session goes on`() throws {
+    @Test func `long lines are refused and the session goes on`() throws {
         let client = try TestDaemon(FakeStore()).greeted()
         #expect(client.command(String(repeating: "x", count: 100_000)).hasPrefix("500 5.5.2 "))
         #expect(client.command("NOOP " + String(repeating: "x", count: 600)).hasPrefix("500 "))
+        #expect(client.command("NOOP").hasPrefix("250 "))
+        #expect(client.command("NOOP a\rMAIL FROM:<>").hasPrefix("500 "))
+        #expect(client.command("RCPT TO:<alice@example.test>").hasPrefix("503 "))
+    }
+
+    @Test func `a lone LF in a command ends the connection`() throws {
+        let client = try TestDaemon(FakeStore()).greeted()
         #expect(client.command("NOOP\nMAIL FROM:<>").hasPrefix("500 "))
-        #expect(client.command("DATA").hasPrefix("503 "))
+        #expect(client.line() == "")
     }
 
     @Test func `XDEBUG, XCLIENT and EXPN are 502, VRFY is 252`() throws {

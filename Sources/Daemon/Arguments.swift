@@ -38,12 +38,11 @@ struct Arguments: Equatable {
             case "--help", "-help", "-h": action = .help
             case "--foreground": break  // always: systemd or the shell has the process
             default:
-                if let start = ["-config=", "--config="].first(where: word.hasPrefix) {
-                    path = String(word.dropFirst(start.count))
-                } else {
+                guard let start = ["-config=", "--config="].first(where: word.hasPrefix) else {
                     action = .wrong("unknown argument \(word)")
                     return
                 }
+                path = String(word.dropFirst(start.count))
             }
         }
     }

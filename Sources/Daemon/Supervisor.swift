@@ -72,7 +72,8 @@ final class Supervisor {
             exit(1)
         }
         // Ready when every loop has made its service and listens.
-        fleet.each { _ in } done: { context, _ in
+        fleet.each { _ in
+        } done: { context, _ in
             guard let supervisor = context.state?.supervisor else { return }
             Log.info(
                 "started",
@@ -210,7 +211,8 @@ final class Supervisor {
     /// Pings the watchdog as long as every loop answers.
     private func keepWatch() {
         guard let interval = ServiceManager.watchdog() else { return }
-        fleet.each { _ in } done: { context, _ in
+        fleet.each { _ in
+        } done: { context, _ in
             ServiceManager.notify("WATCHDOG=1")
             context.after(interval) { context.state?.supervisor?.keepWatch() }
         }
@@ -238,7 +240,7 @@ final class Supervisor {
 }
 
 /// A closure that is made and called on the first loop, and only carried over the others.
-private struct OnFirstLoop<Value>: @unchecked Sendable {  // safe: `Fleet.each` calls `done` on the first loop, where it was made
+private struct OnFirstLoop<Value>: @unchecked Sendable {  // safe: made and called on loop 0
     let body: (Value) -> Void
 
     init(_ body: @escaping (Value) -> Void) { self.body = body }

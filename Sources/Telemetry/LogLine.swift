@@ -140,5 +140,7 @@ enum LogLine {
         text.withUTF8Buffer { unsafe [UInt8]($0) }
     }
 
-    private static func hexDigit(_ value: UInt8) -> UInt8 { value < 10 ? 0x30 + value : 0x57 + value }
+    private static func hexDigit(_ value: UInt8) -> UInt8 {
+        value < 10 ? 0x30 + value : 0x57 + value
+    }
 }

@@ -18,7 +18,10 @@ package class EventTarget {
 }
 
 /// The loop itself.
-@safe final class EventLoop: TaskExecutor, SerialExecutor, @unchecked Sendable {  // safe: all but `foreign`, `wakePending` and `thread` belong to the loop's own thread
+///
+/// State: `foreign`, `wakePending` and `thread` are for all threads; everything else belongs to the
+/// loop's own thread, and its sessions reach it only from there.
+@safe final class EventLoop: TaskExecutor, SerialExecutor, @unchecked Sendable {  // safe: see State
     @safe private struct Slot {
         /// Unowned: a target unregisters before it goes.
         var target: Unmanaged<EventTarget>?

@@ -34,8 +34,8 @@ import Glibc
     }
 
     mutating func drop() {
-        for unsafe list in unsafe free {
-            for unsafe block in unsafe list { unsafe block.deallocate() }
+        for unsafelist in unsafe free {
+            for unsafeblock in unsafe list { unsafe block.deallocate() }
         }
         unsafe free = [[], [], []]
     }

@@ -20,7 +20,7 @@ package struct TLSContextError: Error, Sendable, Equatable, CustomStringConverti
 }
 
 /// What a server needs for TLS.
-@safe package final class TLSContext: @unchecked Sendable {  // safe: an SSL_CTX is reference counted and locked by OpenSSL; nothing changes it after init
+@safe package final class TLSContext: @unchecked Sendable {  // safe: OpenSSL locks it
     /// ECDHE only; AEAD first, CBC last for old mail servers.
     private static let builtInCiphers =
         "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES256:ECDHE+AES128:!aNULL:!eNULL:!MD5:!DSS"

@@ -26,13 +26,15 @@ package enum Thread {
         unsafe pthread_sigmask(SIG_SETMASK, &all, &before)
         defer { unsafe pthread_sigmask(SIG_SETMASK, &before, nil) }
         var thread = pthread_t()
-        let result = unsafe pthread_create(&thread, nil, { argument in
-            guard let argument = unsafe argument else { return nil }
-            let start = unsafe Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
-            unsafe pthread_setname_np(pthread_self(), String(start.name.prefix(15)))
-            start.body()
-            return nil
-        }, argument)
+        let result = unsafe pthread_create(
+            &thread, nil,
+            { argument in
+                guard let argument = unsafe argument else { return nil }
+                let start = unsafe Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
+                unsafe pthread_setname_np(pthread_self(), String(start.name.prefix(15)))
+                start.body()
+                return nil
+            }, argument)
         precondition(result == 0, "cannot start a thread: \(result)")
         pthread_detach(thread)
     }

@@ -6,7 +6,7 @@
 import Glibc
 
 /// A fixed number of threads with queues.
-@safe package final class Workers: @unchecked Sendable {  // safe: the queues are only touched under `mutex`
+@safe package final class Workers: @unchecked Sendable {  // safe: all under `mutex`
     private typealias Job = @Sendable () -> Void
 
     /// Jobs in order of arrival, each with the time (a number) at which it came.

@@ -11,17 +11,18 @@ import Transport
 @testable import Daemon
 
 struct DaemonTests {
-    @Test(arguments: [
-        ([], .serve, nil),
-        (["-t"], .check, nil),
-        (["--foreground", "--config", "/a"], .serve, "/a"),
-        (["-config", "/a", "-t"], .check, "/a"),
-        (["--config=/a"], .serve, "/a"),
-        (["-config=/a"], .serve, "/a"),
-        (["--version"], .version, nil),
-        (["--config"], .wrong("--config needs a file name"), nil),
-        (["--daemon"], .wrong("unknown argument --daemon"), nil),
-    ] as [([String], Arguments.Action, String?)])
+    @Test(
+        arguments: [
+            ([], .serve, nil),
+            (["-t"], .check, nil),
+            (["--foreground", "--config", "/a"], .serve, "/a"),
+            (["-config", "/a", "-t"], .check, "/a"),
+            (["--config=/a"], .serve, "/a"),
+            (["-config=/a"], .serve, "/a"),
+            (["--version"], .version, nil),
+            (["--config"], .wrong("--config needs a file name"), nil),
+            (["--daemon"], .wrong("unknown argument --daemon"), nil),
+        ] as [([String], Arguments.Action, String?)])
     func `command lines`(words: [String], action: Arguments.Action, path: String?) {
         let arguments = Arguments(words, environment: [:])
         #expect(arguments.action == action)
@@ -54,19 +55,20 @@ struct DaemonTests {
         #expect(throws: Sources.Unreadable.self) { try Sources.files(base) }
     }
 
-    @Test(arguments: [
-        ("GET /metrics HTTP/1.1", .get(path: [UInt8]("/metrics".utf8))),
-        ("GET /health?x=1 HTTP/1.0", .get(path: [UInt8]("/health".utf8))),
-        ("POST /metrics HTTP/1.1", .otherMethod),
-        ("HEAD / HTTP/1.1", .otherMethod),
-        ("GET metrics HTTP/1.1", .malformed),
-        ("GET /metrics", .malformed),
-        ("GET /metrics HTTP/2", .malformed),
-        ("GET /a b HTTP/1.1", .malformed),
-        ("GET  /a HTTP/1.1", .malformed),
-        ("GET /a HTTP/1.1 ", .malformed),
-        ("", .malformed),
-    ] as [(String, Supervisor.Request)])
+    @Test(
+        arguments: [
+            ("GET /metrics HTTP/1.1", .get(path: [UInt8]("/metrics".utf8))),
+            ("GET /health?x=1 HTTP/1.0", .get(path: [UInt8]("/health".utf8))),
+            ("POST /metrics HTTP/1.1", .otherMethod),
+            ("HEAD / HTTP/1.1", .otherMethod),
+            ("GET metrics HTTP/1.1", .malformed),
+            ("GET /metrics", .malformed),
+            ("GET /metrics HTTP/2", .malformed),
+            ("GET /a b HTTP/1.1", .malformed),
+            ("GET  /a HTTP/1.1", .malformed),
+            ("GET /a HTTP/1.1 ", .malformed),
+            ("", .malformed),
+        ] as [(String, Supervisor.Request)])
     func `request lines`(line: String, expected: Supervisor.Request) {
         #expect(Supervisor.parse([UInt8](line.utf8).span) == expected)
     }

@@ -93,7 +93,9 @@ final class Client {
         var done = 0
         while done < octets.count {
             let count = octets.withUnsafeBytes {
-                Glibc.send(descriptor, $0.baseAddress! + done, octets.count - done, martlet_msg_nosignal)
+                Glibc.send(
+                    descriptor, $0.baseAddress?.advanced(by: done), octets.count - done,
+                    martlet_msg_nosignal)
             }
             guard count > 0 else { return }
             done += count

@@ -86,7 +86,7 @@ final class TLSClient {
         var done = 0
         while done < octets.count {
             let count = octets.withUnsafeBytes {
-                SSL_write(ssl, $0.baseAddress! + done, Int32(octets.count - done))
+                SSL_write(ssl, $0.baseAddress?.advanced(by: done), Int32(octets.count - done))
             }
             guard count > 0 else { return }
             done += Int(count)
@@ -242,7 +242,8 @@ final class TLSClient {
             }
         }
         #expect(reason("/nowhere.crt", good.key) == "/nowhere.crt: No such file or directory")
-        #expect(reason(good.certificate, "/nowhere.key") == "/nowhere.key: No such file or directory")
+        #expect(
+            reason(good.certificate, "/nowhere.key") == "/nowhere.key: No such file or directory")
         #expect(reason("/dev/null", good.key).hasPrefix("/dev/null: "))
         #expect(reason(good.certificate, good.certificate).hasPrefix(good.certificate))
         let other = Certificate()

@@ -34,10 +34,9 @@ import Glibc
     }
 
     mutating func drop() {
-        for unsafelist in unsafe free {
-            for unsafeblock in unsafe list { unsafe block.deallocate() }
+        for index in 0..<3 {
+            while let block = unsafe free[index].popLast() { unsafe block.deallocate() }
         }
-        unsafe free = [[], [], []]
     }
 }
 

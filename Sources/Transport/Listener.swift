@@ -141,6 +141,8 @@ final class Acceptor: EventTarget, TimerTarget {
     private let loop: EventLoop
     private let serve: (Connection) async -> Void
     private let timer = LoopTimer()
+    /// A log line for every pause would be ten a second.
+    private var quietUntil: UInt64 = 0
 
     init(
         _ loop: EventLoop, _ socket: ListenerSocket, survivesDraining: Bool,
@@ -174,11 +176,14 @@ final class Acceptor: EventTarget, TimerTarget {
 
     /// Out of descriptors or memory: a level-triggered socket would make the loop spin.
     private func pause(_ error: ConnectionError) {
-        Log.warn(
-            "cannot accept, pausing",
-            [LogField("listener", socket.name), LogField("reason", "\(error)")])
         loop.unregister(socket.descriptor, self)
         let now = MonotonicInstant.now.nanoseconds
+        if now > quietUntil {
+            quietUntil = now + 5_000_000_000
+            Log.warn(
+                "cannot accept, pausing",
+                [LogField("listener", socket.name), LogField("reason", "\(error)")])
+        }
         loop.timers.arm(timer, at: now + 100_000_000, self)
     }
 

@@ -111,10 +111,11 @@ package struct MonotonicInstant: Sendable, Hashable, InstantProtocol {
 }
 
 extension UInt64 {
-    /// Nanoseconds plus a duration, without overflow: a very long time is `.max`, for ever.
+    /// Nanoseconds plus a duration, without overflow: a very long time is `.max`, for ever; a
+    /// negative one (a deadline that has passed) is none.
     func addingClamped(_ duration: Duration) -> UInt64 {
         let (seconds, attoseconds) = duration.components
-        if seconds < 0 { return self }
+        if seconds < 0 || attoseconds < 0 { return self }
         let (whole, overflow) = UInt64(seconds).multipliedReportingOverflow(by: 1_000_000_000)
         if overflow { return .max }
         let (sum, carried) = whole.addingReportingOverflow(UInt64(attoseconds / 1_000_000_000))

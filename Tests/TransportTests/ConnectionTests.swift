@@ -337,6 +337,27 @@ import Transport
         #expect(order.wait(5) == [1, 2, 3, 4, 5])
     }
 
+    @Test(arguments: [Duration.milliseconds(-1), .seconds(-5), .zero])
+    func `a time that has passed is timedOut at once`(within: Duration) throws {
+        let results = Recorder<WaitResult>()
+        let server = try TestServer { connection, _ in
+            results.add(await connection.wait(within: within))
+        }
+        _ = try server.connect().rest()
+        #expect(results.wait(1) == [.timedOut])
+    }
+
+    @Test func `for ever is not now`() throws {
+        let results = Recorder<WaitResult>()
+        let server = try TestServer { connection, _ in
+            results.add(await connection.wait(within: .seconds(Int64.max)))
+        }
+        let client = try server.connect()
+        usleep(20_000)
+        client.send("x")
+        #expect(results.wait(1) == [.input])
+    }
+
     @Test func `trace ids of one loop differ and sort by time`() throws {
         let ids = Recorder<String>()
         let server = try TestServer { _, _ in }

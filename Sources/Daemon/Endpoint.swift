@@ -32,7 +32,7 @@ extension Supervisor {
         } catch {
             Log.debug(
                 "metrics client lost",
-                [LogField("rip", connection.peer.text), LogField("reason", error.text)])
+                [LogField("rip", connection.peer.text), LogField("reason", error.description)])
         }
     }
 

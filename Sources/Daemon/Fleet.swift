@@ -72,7 +72,7 @@ final class Fleet: Sendable {
             } catch {
                 Log.error(
                     "cannot accept",
-                    [LogField("listener", socket.name), LogField("reason", error.text)])
+                    [LogField("listener", socket.name), LogField("reason", error.description)])
             }
         }
     }

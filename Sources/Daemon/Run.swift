@@ -91,7 +91,7 @@ private func start(_ program: Program, _ suite: Suite, path: String?) -> LoopThr
             }
             return fleet.first
         } catch {
-            Log.error("cannot start", [LogField("reason", error.text)])
+            Log.error("cannot start", [LogField("reason", error.description)])
             exit(1)
         }
     } catch {

@@ -51,7 +51,7 @@ enum ServiceManager {
             } catch {
                 Log.error(
                     "passed socket does not work",
-                    [LogField("name", name), LogField("reason", "\(error)")])
+                    [LogField("name", name), LogField("reason", error.description)])
             }
         }
         unsafe free(names)

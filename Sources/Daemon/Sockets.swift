@@ -82,7 +82,7 @@ struct Sockets {
             }
         } catch {
             throw Failure(
-                listener: listener.name, reason: "\(listener.address.text): \(error.text)")
+                listener: listener.name, reason: "\(listener.address.text): \(error.description)")
         }
     }
 }
@@ -92,16 +92,6 @@ extension ListenAddress {
         switch self {
         case .tcp(let host, let port): "\(host):\(port)"
         case .unix(let path): path
-        }
-    }
-}
-
-extension ConnectionError {
-    /// For people.
-    var text: String {
-        switch self {
-        case .system(let number): unsafe String(cString: strerror(number))
-        default: "\(self)"
         }
     }
 }

@@ -68,7 +68,7 @@ final class Supervisor {
                 supervisor.takeSignals(descriptor)
             }
         } catch {
-            Log.error("cannot watch signals", [LogField("reason", error.text)])
+            Log.error("cannot watch signals", [LogField("reason", error.description)])
             exit(1)
         }
         // Ready when every loop has made its service and listens.

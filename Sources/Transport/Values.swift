@@ -18,6 +18,19 @@ package enum ConnectionError: Error, Equatable, Sendable {
     case tls(String)
 }
 
+extension ConnectionError: CustomStringConvertible {
+    /// For logs.
+    package var description: String {
+        switch self {
+        case .closed: "closed"
+        case .timedOut: "timed out"
+        case .killed: "killed"
+        case .system(let number): unsafe String(cString: strerror(number))
+        case .tls(let reason): "TLS: \(reason)"
+        }
+    }
+}
+
 /// An open file or socket; closed when the value goes.
 package struct Descriptor: ~Copyable, Sendable {
     package let rawValue: Int32

@@ -29,6 +29,7 @@
 // Declared here because their headers show them only to _GNU_SOURCE.
 extern int accept4(int, struct sockaddr *, socklen_t *, int);
 extern int pipe2(int[2], int);
+extern ssize_t preadv2(int, const struct iovec *, int, off_t, int);
 extern int pthread_setname_np(unsigned long, const char *);
 
 // Swift sees these as enums of several types or not at all.
@@ -54,6 +55,12 @@ static inline int martlet_epoll_ctl(int epoll, int operation, int fd, uint32_t e
     event.events = events;
     event.data.u64 = token;
     return epoll_ctl(epoll, operation, fd, &event);
+}
+
+// Reads from a file what is in memory already (RWF_NOWAIT); EAGAIN or EOPNOTSUPP: it would block.
+static inline ssize_t martlet_read_cached(int fd, void *octets, size_t count, int64_t offset) {
+    struct iovec vector = {.iov_base = octets, .iov_len = count};
+    return preadv2(fd, &vector, 1, offset, 8);
 }
 
 // Sends octets with one descriptor attached to the first of them.

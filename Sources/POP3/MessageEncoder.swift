@@ -21,7 +21,7 @@ package struct MessageEncoder: Equatable, Sendable {
 
     private static let dot: UInt8 = 0x2E
     /// Octets looked at together; a block without anything to change is passed on whole.
-    private static let blockSize = 128
+    private static let blockSize = 512
 
     /// The octet before the next one. A message starts as if after a line end.
     private var previous: UInt8 = .lf
@@ -86,10 +86,14 @@ package struct MessageEncoder: Equatable, Sendable {
     private func needsChange(_ octets: Span<UInt8>, _ start: Int, _ end: Int) -> Bool {
         if octets[start] == Self.dot, previous == .lf { return true }
         if octets[start] == .lf, previous != .cr { return true }
+        let later = octets.extracting((start + 1)..<end)
+        let earlier = octets.extracting(start..<(end - 1))
+        // Both counts are the same; the minimum lets the compiler see that no index is too large.
+        let count = min(later.count, earlier.count)
         var found: UInt8 = 0
-        for index in (start + 1)..<end {
-            let octet = octets[index]
-            let before = octets[index - 1]
+        for index in 0..<count {
+            let octet = later[index]
+            let before = earlier[index]
             let isStuffed: UInt8 = (octet == Self.dot ? 1 : 0) & (before == .lf ? 1 : 0)
             let isBare: UInt8 = (octet == .lf ? 1 : 0) & (before == .cr ? 0 : 1)
             found |= isStuffed | isBare

@@ -4,7 +4,6 @@
 // memory. RFC 1939 §3. A message that cannot be read to its end never gets its final dot.
 
 import Bytes
-import Glibc
 import POP3
 import StoreClient
 import Transport
@@ -38,17 +37,12 @@ extension Session {
     ) async throws(SessionEnd) -> UInt64 {
         var offset = 0
         while offset < size, !encoder.isComplete {
-            let number = file.rawValue
-            let start = offset
-            let wanted = min(Self.pieceSize, size - offset)
-            // The disk may be slow: it is a worker that waits for it.
-            let result = await service.context.workers.run {
-                readPiece(number, offset: start, count: wanted)
-            }
             let piece: [UInt8]
-            switch result {
-            case .success(let octets): piece = octets
-            case .failure(let error): throw .broken("message file: errno \(error.number)")
+            do throws(ConnectionError) {
+                piece = try await service.context.read(
+                    file, offset: offset, count: min(Self.pieceSize, size - offset))
+            } catch {
+                throw .broken("message file: \(error)")
             }
             if piece.isEmpty {
                 // A file with bare line feeds is shorter than the message it stands for.
@@ -62,26 +56,5 @@ extension Session {
             try await keepOutputBounded()
         }
         return UInt64(offset)
-    }
-}
-
-/// errno of a failed read.
-struct ReadError: Error {
-    var number: Int32
-}
-
-/// At most `count` octets; none at the end of the file.
-private func readPiece(
-    _ descriptor: Int32, offset: Int, count: Int
-) -> Result<[UInt8], ReadError> {
-    while true {
-        var failure: Int32 = 0
-        let octets = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-            let result = unsafe pread(descriptor, buffer.baseAddress, count, off_t(offset))
-            filled = max(0, result)
-            if result < 0 { failure = errno }
-        }
-        if failure == 0 { return .success(octets) }
-        if failure != EINTR { return .failure(ReadError(number: failure)) }
     }
 }

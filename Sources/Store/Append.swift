@@ -98,6 +98,12 @@ extension AccountStore {
                 results[index] = .failure(error)
             }
         }
+        if range.count > 1 {
+            // All at once: the first sync then finds most of the work of the others done.
+            for batch in folders {
+                for draft in batch.drafts { System.startWriting(draft.file.descriptor) }
+            }
+        }
         for at in folders.indices {
             folders[at].drafts.removeAll { draft in
                 guard case .octets = draft.pending.source else { return false }

@@ -3,6 +3,7 @@
 // The system calls of the store: open files and directories, names relative to directory
 // descriptors, and nothing that follows a symbolic link. open(2), linkat(2), fsync(2).
 
+import CLinux
 import Glibc
 
 /// A file name or path as the kernel has it: octets without NUL, in no known encoding.
@@ -222,6 +223,9 @@ enum System {
     static func synchronize(_ descriptor: Int32, _ what: String) throws(StoreError) {
         guard fsync(descriptor) == 0 else { throw .system("fsync \(what)") }
     }
+
+    /// A hint: the disk may begin with this file while the caller does something else.
+    static func startWriting(_ descriptor: Int32) { martlet_start_writing(descriptor) }
 
     static func setModificationTime(
         _ descriptor: Int32, _ seconds: Int64

@@ -275,6 +275,10 @@ extension AccountStore {
             keywords: keywords, uidNext: uidNext, modSeq: modSeq, floor: floor,
             currentTime: times.0, newTime: times.1)
         folder.isBehind = isBehind
+        // A crash between the rows' end and the files': they must go before they are seen again.
+        let doomed = try database.query(.doomed).bind(id.rawValue)
+        defer { doomed.reset() }
+        folder.needsScan = try doomed.step()
         return folder
     }
 }

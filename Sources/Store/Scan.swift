@@ -249,9 +249,11 @@ extension AccountStore {
         var file = candidate.file
         let size = candidate.status.size
         let isOurs = file.uid != nil && file.wireSize == nil
-        if !isOurs, file.wireSize == nil {
+        // Sizes that another program wrote count if they fit the file.
+        let isCounted = file.fileSize == size && (file.wireSize.map { $0 >= size } ?? false)
+        if !isOurs, !isCounted {
             let missing = try MessageText.bareLineFeeds(in: opened.descriptor, size: size)
-            if missing > 0 { file.wireSize = size + missing }
+            file.wireSize = missing > 0 ? size + missing : nil
         }
         file.fileSize = size
         file.uid = uid

@@ -200,6 +200,10 @@ def reload():
     def banner():
         with socket.create_connection(("127.0.0.1", 25), 10) as link:
             return b"renamed.example.test" in link.recv(512)
+    check("renamed" in (eventually(lambda: run("mailctl", "config", "show").stdout) or ""),
+          "mailctl sees the same settings")
+    run("mailctl", "reload")
+    check("smtpd" in run("mailctl", "status").stdout, "mailctl reloads and reports")
     check(eventually(banner), "a reload reads mail.toml.d and brings its settings to new connections")
 
 

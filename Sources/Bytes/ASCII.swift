@@ -57,11 +57,6 @@ extension Array where Element == UInt8 {
         self[start...].reverse()
     }
 
-    /// Appends a copy of `octets`, as one block; the array grows geometrically.
-    package mutating func append(copying octets: Span<UInt8>) {
-        unsafe octets.withUnsafeBufferPointer { unsafe append(contentsOf: $0) }
-    }
-
     /// A copy of `octets`.
     package init(copying octets: Span<UInt8>) {
         self = []

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Searching octets eight at a time. With Cursor.swift the only place in the pure targets where
+// Searching and copying octets in blocks. With Cursor.swift the only place in the pure targets where
 // memory is read without a bounds check per octet; each load is inside the span by the loop's test.
 
 extension Span where Element == UInt8 {
@@ -67,5 +67,12 @@ extension Span where Element == UInt8 {
     /// The high bit of every octet of `word` that is zero, and possibly of some above the first.
     private static func zeroOctets(_ word: UInt64) -> UInt64 {
         (word &- 0x0101_0101_0101_0101) & ~word & 0x8080_8080_8080_8080
+    }
+}
+
+extension [UInt8] {
+    /// Appends a copy of `octets`, as one block; the array grows geometrically.
+    package mutating func append(copying octets: Span<UInt8>) {
+        unsafe octets.withUnsafeBufferPointer { unsafe append(contentsOf: $0) }
     }
 }

@@ -178,7 +178,8 @@ extension [UInt8] {
 extension EmailAddress {
     /// `local@domain` with the local-part quoted where it must be: for header fields and paths.
     package var quoted: [UInt8] {
-        let isDotString = !local.isEmpty && local.first != 0x2E && local.last != 0x2E
+        let isDotString =
+            !local.isEmpty && local.first != 0x2E && local.last != 0x2E
             && !local.hasTwoDots && local.allSatisfy { $0.isAtomText || $0 == 0x2E }
         if isDotString { return octets }
         var text: [UInt8] = [0x22]

@@ -83,7 +83,8 @@ package struct TraceFields: Equatable, Sendable {
     /// The client's claim with everything replaced that could close a comment or start another.
     private static func harmless(_ claim: [UInt8]) -> [UInt8] {
         claim.map { octet in
-            let isPlain = octet.isASCIILetter || octet.isASCIIDigit || octet == 0x2D
+            let isPlain =
+                octet.isASCIILetter || octet.isASCIIDigit || octet == 0x2D
                 || octet == 0x2E || octet == 0x3A || octet == 0x5B || octet == 0x5D || octet == 0x5F
             return isPlain ? octet : 0x3F
         }

@@ -66,7 +66,8 @@ struct AddressBlock: Equatable, Sendable {
                 if part.contains(0x2E), isLast, let value = ipv4(part) {
                     numbers += [UInt16(value >> 16), UInt16(value & 0xFFFF)]
                 } else {
-                    guard (1...4).contains(part.count), part.allSatisfy({ $0.isASCIILetter || $0.isASCIIDigit }),
+                    guard (1...4).contains(part.count),
+                        part.allSatisfy({ $0.isASCIILetter || $0.isASCIIDigit }),
                         let number = UInt16(String(decoding: part, as: UTF8.self), radix: 16)
                     else { return nil }
                     numbers.append(number)

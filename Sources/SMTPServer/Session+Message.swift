@@ -208,11 +208,12 @@ extension Session {
         Log.info(
             "accepted",
             [LogField("id", messageID.description)]
-                + fields([
-                    LogField("size", size), LogField("rcpts", envelope.recipients.count),
-                    LogField("took", "\(Int(took * 1_000))ms"),
-                    LogField("from", envelope.from.bracketed),
-                ]))
+                + fields(
+                    [
+                        LogField("size", size), LogField("rcpts", envelope.recipients.count),
+                        LogField("took", Int(took * 1_000)),
+                    ],
+                    claimed: [LogField("from", envelope.from.bracketed)]))
     }
 }
 

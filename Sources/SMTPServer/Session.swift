@@ -205,16 +205,16 @@ final class Session {
 
     // MARK: Log
 
-    /// Where and who, in front of what else is to be said; the address first (INTERFACES: what the
-    /// client chose can never stand before it).
-    func fields(_ more: [LogField]) -> [LogField] {
+    /// Who and where in front of what else is to be said, and what the client chose (`claimed`) at
+    /// the very end: a program that reads the log never meets a client's words first.
+    func fields(_ more: [LogField], claimed: [LogField] = []) -> [LogField] {
         var all = [LogField("rip", connection.peer.text)]
         all += more
         all.append(LogField("listener", connection.listener))
         if let version = connection.tlsDescription { all.append(LogField("tls", version)) }
         all.append(LogField("session", id.description))
         if let account = machine.account { all.append(LogField("account", account.octets)) }
-        return all
+        return all + claimed
     }
 
     func reject(_ reply: SMTP.Reply, reason: StaticString) {
@@ -230,12 +230,16 @@ final class Session {
             connection.listener, reason.description,
             domain.map { String(decoding: $0, as: UTF8.self) } ?? "other",
         ])
-        var more = [LogField("reason", reason.description), LogField("reply", reply.summary)]
+        var claimed: [LogField] = []
         if let envelope = machine.envelope {
-            more.append(LogField("from", envelope.from.bracketed))
+            claimed.append(LogField("from", envelope.from.bracketed))
         }
-        if let rcpt { more.append(LogField("rcpt", rcpt)) }
-        Log.info("rejected", fields(more))
+        if let rcpt { claimed.append(LogField("rcpt", rcpt)) }
+        Log.info(
+            "rejected",
+            fields(
+                [LogField("reason", reason.description), LogField("reply", reply.summary)],
+                claimed: claimed))
     }
 }
 

@@ -21,8 +21,10 @@ private func failure(_ message: [UInt8]) -> SASLError? {
 struct PlainTests {
     @Test func `the RFC's two examples are read`() throws {
         let tim = try PlainResponse(Array("\0tim\0tanstaaftanstaaf"))
-        #expect(tim == PlainResponse(
-            authenticationID: Array("tim"), password: Array("tanstaaftanstaaf")))
+        #expect(
+            tim
+                == PlainResponse(
+                    authenticationID: Array("tim"), password: Array("tanstaaftanstaaf")))
         let ursel = try PlainResponse(Array("Ursel\0Kurt\0xipj3plmq"))
         #expect(ursel.authorizationID == Array("Ursel"))
         #expect(ursel.authenticationID == Array("Kurt"))
@@ -69,8 +71,9 @@ struct ExchangeTests {
         var exchange = Exchange(.plain)
         #expect(exchange.begin() == .challenge([]))
         let line = encoded(Array("\0a@b\0c"))
-        #expect(try exchange.received(line.span)
-            == .finished(PlainResponse(authenticationID: Array("a@b"), password: Array("c"))))
+        #expect(
+            try exchange.received(line.span)
+                == .finished(PlainResponse(authenticationID: Array("a@b"), password: Array("c"))))
     }
 
     @Test func `LOGIN asks for Username and Password in exactly these words`() throws {
@@ -79,8 +82,12 @@ struct ExchangeTests {
         let name = encoded(Array("alice@example.test"))
         #expect(try exchange.received(name.span) == .challenge(Array("UGFzc3dvcmQ6")))
         let password = encoded(Array("s e\u{e9}cret"))
-        #expect(try exchange.received(password.span) == .finished(PlainResponse(
-            authenticationID: Array("alice@example.test"), password: Array("s e\u{e9}cret"))))
+        #expect(
+            try exchange.received(password.span)
+                == .finished(
+                    PlainResponse(
+                        authenticationID: Array("alice@example.test"),
+                        password: Array("s e\u{e9}cret"))))
     }
 
     @Test func `LOGIN takes the name as initial response`() throws {

@@ -39,7 +39,8 @@ extension String {
         var isTrace = true
         while index < endIndex, isTrace {
             let line = self[index...]
-            isTrace = line.hasPrefix("Return-Path:") || line.hasPrefix("Received: from")
+            isTrace =
+                line.hasPrefix("Return-Path:") || line.hasPrefix("Received: from")
                 || line.hasPrefix("\t")
             guard isTrace, let end = line.firstIndex(of: "\r\n") else { break }
             index = self.index(after: end)

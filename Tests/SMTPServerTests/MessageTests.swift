@@ -147,13 +147,18 @@ struct ChunkTests {
         client.send(
             Array(
                 "EHLO c\r\nMAIL FROM:<a@b.test> BODY=8BITMIME\r\nRCPT TO:<alice@example.test>\r\n"
-                    + "BDAT 14\r\n" + "Subject: x\r\n\r\n" + "BDAT 9\r\n.\r\n..\r\n") + [0xE9, 0xFF]
+                    + "BDAT 14\r\n" + "Subject: x\r\n\r\n" + "BDAT 9\r\n.\r\n..\r\n") + [
+                    0xE9, 0xFF,
+                ]
                 + Array("BDAT 0 LAST\r\nQUIT\r\n"))
         let replies = (0..<7).map { _ in client.reply() }
         #expect(replies.map { $0.prefix(3) } == ["250", "250", "250", "250", "250", "250", "221"])
         #expect(replies[3] == "250 2.0.0 14 octets received\r\n")
         #expect(isAccepted(replies[5]))
-        #expect(store.stored.first.map { Array($0.octets.suffix(9)) } == Array(".\r\n..\r\n") + [0xE9, 0xFF])
+        #expect(
+            store.stored.first.map { Array($0.octets.suffix(9)) } == Array(".\r\n..\r\n") + [
+                0xE9, 0xFF,
+            ])
     }
 
     @Test func `a lone LF in a chunk refuses the message and the rest of it`() throws {
@@ -251,8 +256,9 @@ struct VerdictTests {
         let stranger = try TestDaemon(FakeStore(), change: { $0.smtpd.allowedRelays = [] })
             .greeted()
         _ = stranger.command("MAIL FROM:<a@b.test>")
-        #expect(stranger.command("RCPT TO:<x@far.test>")
-            == "554 5.7.1 Client host rejected: Access denied\r\n")
+        #expect(
+            stranger.command("RCPT TO:<x@far.test>")
+                == "554 5.7.1 Client host rejected: Access denied\r\n")
         let friend = try TestDaemon(
             FakeStore(), change: { $0.smtpd.allowedRelays = ["::1", "127.0.0.0/8"] }
         ).greeted()

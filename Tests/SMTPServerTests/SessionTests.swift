@@ -24,23 +24,26 @@ private func submission(_ store: FakeStore) throws -> TestDaemon {
 struct SubmissionTests {
     @Test func `without AUTH nothing is taken`() throws {
         let client = try submission(FakeStore()).greeted()
-        #expect(client.command("MAIL FROM:<alice@example.test>")
-            == "530 5.7.0 Authentication required\r\n")
+        #expect(
+            client.command("MAIL FROM:<alice@example.test>")
+                == "530 5.7.0 Authentication required\r\n")
     }
 
     @Test func `without TLS and outside development AUTH is not there`() throws {
         let client = try TestDaemon(FakeStore(), mode: "submission").connect()
         _ = client.reply()
         #expect(!client.command("EHLO c").contains("AUTH"))
-        #expect(client.command("AUTH PLAIN " + plain("alice@example.test", "secret"))
-            .hasPrefix("538 5.7.11 "))
+        #expect(
+            client.command("AUTH PLAIN " + plain("alice@example.test", "secret"))
+                .hasPrefix("538 5.7.11 "))
     }
 
     @Test func `PLAIN with an initial response, then a message of one's own`() throws {
         let store = try FakeStore()
         let client = try submission(store).greeted()
-        #expect(client.command("AUTH PLAIN " + plain("alice@example.test", "secret"))
-            == "235 2.7.0 Authentication succeeded\r\n")
+        #expect(
+            client.command("AUTH PLAIN " + plain("alice@example.test", "secret"))
+                == "235 2.7.0 Authentication succeeded\r\n")
         #expect(client.command("MAIL FROM:<bob@example.test>").hasPrefix("553 5.7.1 "))
         #expect(client.command("MAIL FROM:<alice@example.test>") == "250 2.1.0 OK\r\n")
         #expect(client.command("RCPT TO:<x@far.test>").hasPrefix("550 5.7.1 "))
@@ -48,8 +51,10 @@ struct SubmissionTests {
         #expect(client.data("Subject: x\r\n\r\nhi\r\n.\r\n").hasPrefix("250 "))
         let message = try #require(store.stored.first)
         #expect(message.text.contains(" with ESMTPA\r\n"))
-        #expect(message.text.contains(
-            "\r\nMessage-ID: <\(message.delivery.id)@mx.example.test>\r\nSubject: x\r\n\r\nhi\r\n"))
+        #expect(
+            message.text.contains(
+                "\r\nMessage-ID: <\(message.delivery.id)@mx.example.test>\r\nSubject: x\r\n\r\nhi\r\n"
+            ))
         #expect(message.text.contains(" +0000\r\nDate: "))
     }
 
@@ -70,8 +75,9 @@ struct SubmissionTests {
         let name = Base64.encode(Array("alice@example.test").span)
         #expect(client.command(String(decoding: name, as: UTF8.self)) == "334 UGFzc3dvcmQ6\r\n")
         let password = Base64.encode(Array("secret").span)
-        #expect(client.command(String(decoding: password, as: UTF8.self))
-            == "235 2.7.0 Authentication succeeded\r\n")
+        #expect(
+            client.command(String(decoding: password, as: UTF8.self))
+                == "235 2.7.0 Authentication succeeded\r\n")
     }
 
     @Test func `PLAIN without initial response gets an empty challenge`() throws {
@@ -85,8 +91,9 @@ struct SubmissionTests {
     @Test func `a foreign authorization id is refused`() throws {
         let client = try submission(FakeStore()).greeted()
         let foreign = Base64.encode(Array("bob@example.test\0alice@example.test\0secret").span)
-        #expect(client.command("AUTH PLAIN " + String(decoding: foreign, as: UTF8.self))
-            .hasPrefix("535 5.7.8 "))
+        #expect(
+            client.command("AUTH PLAIN " + String(decoding: foreign, as: UTF8.self))
+                .hasPrefix("535 5.7.8 "))
     }
 
     @Test func `a wrong password is 535, the third one 421`() throws {
@@ -254,7 +261,8 @@ struct AddressBlockTests {
 
     @Test(arguments: [
         "", "1.2.3", "1.2.3.4.5", "1.2.3.256", "1.2.3.4/33", "1.2.3.4/-1", "1.2.3.4/", "::1/129",
-        "1:2", ":::", "1::2::3", "1:2:3:4:5:6:7:8:9", "g::", "12345::", "1:2:3:4:5:6:7:", "localhost",
+        "1:2", ":::", "1::2::3", "1:2:3:4:5:6:7:8:9", "g::", "12345::", "1:2:3:4:5:6:7:",
+        "localhost",
         "+1::", "1.2.3.4::",
     ])
     func `what is no block is refused`(text: String) {

@@ -45,8 +45,10 @@ struct DotDecoderTests {
     ])
     func `text is undotted up to its end`(input: String, text: String) {
         let octets = Array(input)
-        #expect(decode(octets) == Outcome(
-            text: Array(text), used: octets.count, fault: nil, isComplete: true))
+        #expect(
+            decode(octets)
+                == Outcome(
+                    text: Array(text), used: octets.count, fault: nil, isComplete: true))
     }
 
     @Test func `what follows the end is not touched`() {
@@ -56,7 +58,8 @@ struct DotDecoderTests {
     }
 
     @Test func `every cut gives the same text`() {
-        let input = Array("Subject: x\r\n\r\n..dot\r\n.\u{e9} a longer line, of many octets\r\n.\r\nQ")
+        let input = Array(
+            "Subject: x\r\n\r\n..dot\r\n.\u{e9} a longer line, of many octets\r\n.\r\nQ")
         let whole = decode(input)
         #expect(whole.fault == nil && whole.isComplete)
         for first in 0...input.count {
@@ -96,7 +99,8 @@ struct DotDecoderTests {
         var hasLone = false
         for index in lookAlike.indices {
             let octet = lookAlike[index]
-            let isLoneCR = octet == 0x0D
+            let isLoneCR =
+                octet == 0x0D
                 && (index + 1 == lookAlike.count || lookAlike[index + 1] != 0x0A)
             let isLoneLF = octet == 0x0A && (index == 0 || lookAlike[index - 1] != 0x0D)
             if isLoneCR || isLoneLF { hasLone = true }

@@ -11,8 +11,9 @@ import Testing
 struct ReplyTests {
     @Test func `one line has a space behind the code`() {
         #expect(Reply.senderOK.octets == Array("250 2.1.0 OK\r\n"))
-        #expect(Reply.startMail.octets
-            == Array("354 Start mail input; end with <CRLF>.<CRLF>\r\n"))
+        #expect(
+            Reply.startMail.octets
+                == Array("354 Start mail input; end with <CRLF>.<CRLF>\r\n"))
         #expect(Reply.bye.octets == Array("221 2.0.0 Bye\r\n"))
     }
 
@@ -83,8 +84,9 @@ struct TraceFieldsTests {
 
     @Test func `Return-Path has the path in brackets`() {
         #expect(TraceFields.returnPath(.null) == Array("Return-Path: <>\r\n"))
-        #expect(TraceFields.returnPath(.address(alice))
-            == Array("Return-Path: <alice@example.test>\r\n"))
+        #expect(
+            TraceFields.returnPath(.address(alice))
+                == Array("Return-Path: <alice@example.test>\r\n"))
     }
 
     @Test(arguments: [

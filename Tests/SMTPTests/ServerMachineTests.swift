@@ -23,7 +23,8 @@ private let mailAlice = Command.mail(from: .address(alice), MailParameters())
 private let rcptBob = Command.rcpt(to: .address(bob))
 
 /// A machine behind EHLO.
-private func greeted(_ policy: ServerPolicy = policy(), isEncrypted: Bool = false) -> ServerMachine {
+private func greeted(_ policy: ServerPolicy = policy(), isEncrypted: Bool = false) -> ServerMachine
+{
     var machine = ServerMachine(policy: policy, isEncrypted: isEncrypted)
     _ = machine.received(ehlo)
     return machine
@@ -97,8 +98,9 @@ struct HelloTests {
 
     @Test func `HELO gets one line`() {
         var machine = ServerMachine(policy: policy(), isEncrypted: false)
-        #expect(text(machine.received(.hello(name: Array("c"), isExtended: false)))
-            == "250 mx.test Hello c\r\n")
+        #expect(
+            text(machine.received(.hello(name: Array("c"), isExtended: false)))
+                == "250 mx.test Hello c\r\n")
     }
 
     @Test func `the greeting says ESMTP`() {
@@ -194,7 +196,8 @@ struct SequenceTests {
     @Test func `UTF-8 addresses need SMTPUTF8`() {
         let jose = EmailAddress(local: Array("jos\u{e9}"), domain: Array("example.test"))
         var machine = greeted()
-        #expect(machine.received(.mail(from: .address(jose), MailParameters())) == .reply(.notASCII))
+        #expect(
+            machine.received(.mail(from: .address(jose), MailParameters())) == .reply(.notASCII))
         _ = machine.received(mailAlice)
         #expect(machine.received(.rcpt(to: .address(jose))) == .reply(.notASCII))
         _ = machine.received(.rset)
@@ -205,53 +208,77 @@ struct SequenceTests {
 
     /// Each leaves a machine in which DATA must not start.
     private static let failures: [(String, @Sendable () -> ServerMachine)] = [
-        ("sender refused", {
-            var machine = authenticated()
-            _ = machine.received(.mail(from: .address(bob), MailParameters()))
-            _ = machine.senderChecked(Reply(553, (5, 7, 1), "no"))
-            return machine
-        }),
-        ("size refused", {
-            var machine = greeted()
-            _ = machine.received(.mail(from: .null, MailParameters(size: .max)))
-            return machine
-        }),
-        ("recipient refused", {
-            var machine = greeted()
-            _ = machine.received(mailAlice)
-            _ = machine.received(rcptBob)
-            _ = machine.recipientChecked(bob, Reply(550, (5, 1, 1), "no"))
-            return machine
-        }),
-        ("message refused", {
-            var machine = ready()
-            _ = machine.received(.data)
-            _ = machine.messageEnded(.bareNewline)
-            return machine
-        }),
-        ("chunk too large", {
-            var machine = ready()
-            _ = machine.received(.bdat(size: 1 << 40, isLast: false))
-            return machine
-        }),
-        ("chunk refused", {
-            var machine = ready()
-            _ = machine.received(.bdat(size: 10, isLast: false))
-            _ = machine.chunkReceived(size: 10, fault: .bareNewline)
-            return machine
-        }),
-        ("last chunk refused", {
-            var machine = ready()
-            _ = machine.received(.bdat(size: 10, isLast: true))
-            _ = machine.messageEnded(.loop)
-            return machine
-        }),
-        ("TLS started", {
-            var machine = greeted()
-            _ = machine.received(.startTLS)
-            machine.tlsStarted()
-            return machine
-        }),
+        (
+            "sender refused",
+            {
+                var machine = authenticated()
+                _ = machine.received(.mail(from: .address(bob), MailParameters()))
+                _ = machine.senderChecked(Reply(553, (5, 7, 1), "no"))
+                return machine
+            }
+        ),
+        (
+            "size refused",
+            {
+                var machine = greeted()
+                _ = machine.received(.mail(from: .null, MailParameters(size: .max)))
+                return machine
+            }
+        ),
+        (
+            "recipient refused",
+            {
+                var machine = greeted()
+                _ = machine.received(mailAlice)
+                _ = machine.received(rcptBob)
+                _ = machine.recipientChecked(bob, Reply(550, (5, 1, 1), "no"))
+                return machine
+            }
+        ),
+        (
+            "message refused",
+            {
+                var machine = ready()
+                _ = machine.received(.data)
+                _ = machine.messageEnded(.bareNewline)
+                return machine
+            }
+        ),
+        (
+            "chunk too large",
+            {
+                var machine = ready()
+                _ = machine.received(.bdat(size: 1 << 40, isLast: false))
+                return machine
+            }
+        ),
+        (
+            "chunk refused",
+            {
+                var machine = ready()
+                _ = machine.received(.bdat(size: 10, isLast: false))
+                _ = machine.chunkReceived(size: 10, fault: .bareNewline)
+                return machine
+            }
+        ),
+        (
+            "last chunk refused",
+            {
+                var machine = ready()
+                _ = machine.received(.bdat(size: 10, isLast: true))
+                _ = machine.messageEnded(.loop)
+                return machine
+            }
+        ),
+        (
+            "TLS started",
+            {
+                var machine = greeted()
+                _ = machine.received(.startTLS)
+                machine.tlsStarted()
+                return machine
+            }
+        ),
     ]
 
     @Test(arguments: failures.indices)
@@ -269,12 +296,15 @@ struct SequenceTests {
 struct ChunkTests {
     @Test func `chunks are taken in turn and the last one ends the message`() {
         var machine = ready()
-        #expect(machine.received(.bdat(size: 5, isLast: false))
-            == .receiveChunk(size: 5, isLast: false))
-        #expect(text(machine.chunkReceived(size: 5, fault: nil))
-            == "250 2.0.0 5 octets received\r\n")
-        #expect(machine.received(.bdat(size: 0, isLast: true))
-            == .receiveChunk(size: 0, isLast: true))
+        #expect(
+            machine.received(.bdat(size: 5, isLast: false))
+                == .receiveChunk(size: 5, isLast: false))
+        #expect(
+            text(machine.chunkReceived(size: 5, fault: nil))
+                == "250 2.0.0 5 octets received\r\n")
+        #expect(
+            machine.received(.bdat(size: 0, isLast: true))
+                == .receiveChunk(size: 0, isLast: true))
         #expect(machine.messageEnded(.ok) == .reply(.ok))
         #expect(machine.envelope == nil)
     }
@@ -287,8 +317,9 @@ struct ChunkTests {
             #expect(machine.received(command) == .reply(.insideChunks))
         }
         #expect(machine.received(.noop) == .reply(.ok))
-        #expect(machine.received(.bdat(size: 5, isLast: true))
-            == .receiveChunk(size: 5, isLast: true))
+        #expect(
+            machine.received(.bdat(size: 5, isLast: true))
+                == .receiveChunk(size: 5, isLast: true))
     }
 
     @Test func `RSET between chunks drops the message`() {
@@ -305,8 +336,9 @@ struct ChunkTests {
         _ = machine.received(ehlo)
         #expect(machine.received(.bdat(size: 7, isLast: true)) == .skipChunk(size: 7, .noMail))
         _ = machine.received(mailAlice)
-        #expect(machine.received(.bdat(size: 7, isLast: true))
-            == .skipChunk(size: 7, .noRecipients))
+        #expect(
+            machine.received(.bdat(size: 7, isLast: true))
+                == .skipChunk(size: 7, .noRecipients))
     }
 
     @Test func `chunks that together pass the limit are skipped with 552`() {
@@ -344,10 +376,12 @@ struct SecurityTests {
 
     @Test func `submission in clear wants STARTTLS at MAIL and refuses AUTH with 538`() {
         var machine = greeted(policy(mode: "submission"))
-        #expect(text(machine.received(mailAlice))
-            == "530 5.7.0 Must issue a STARTTLS command first\r\n")
-        #expect(text(machine.received(.auth(mechanism: Array("PLAIN"), initial: Array("AGEAYg=="))))
-            .hasPrefix("538 5.7.11 "))
+        #expect(
+            text(machine.received(mailAlice))
+                == "530 5.7.0 Must issue a STARTTLS command first\r\n")
+        #expect(
+            text(machine.received(.auth(mechanism: Array("PLAIN"), initial: Array("AGEAYg=="))))
+                .hasPrefix("538 5.7.11 "))
     }
 
     @Test func `submission under TLS wants AUTH at MAIL`() {
@@ -358,12 +392,15 @@ struct SecurityTests {
 
     @Test func `AUTH asks for an exchange, and its success is 235 once`() {
         var machine = greeted(policy(mode: "submission"), isEncrypted: true)
-        #expect(machine.received(.auth(mechanism: Array("plain"), initial: nil))
-            == .authenticate(mechanism: Array("PLAIN"), initial: nil))
-        #expect(text(machine.authenticated(as: alice))
-            == "235 2.7.0 Authentication succeeded\r\n")
-        #expect(machine.received(.auth(mechanism: Array("PLAIN"), initial: nil))
-            == .reply(.alreadyAuthenticated))
+        #expect(
+            machine.received(.auth(mechanism: Array("plain"), initial: nil))
+                == .authenticate(mechanism: Array("PLAIN"), initial: nil))
+        #expect(
+            text(machine.authenticated(as: alice))
+                == "235 2.7.0 Authentication succeeded\r\n")
+        #expect(
+            machine.received(.auth(mechanism: Array("PLAIN"), initial: nil))
+                == .reply(.alreadyAuthenticated))
         #expect(machine.received(mailAlice) == .checkSender(alice))
         #expect(machine.senderChecked(.senderOK) == .reply(.senderOK))
         #expect(machine.envelope?.from == .address(alice))
@@ -376,8 +413,9 @@ struct SecurityTests {
 
     @Test func `a mechanism that is not offered is 504`() {
         var machine = greeted(isEncrypted: true)
-        #expect(machine.received(.auth(mechanism: Array("CRAM-MD5"), initial: nil))
-            == .reply(.unknownMechanism))
+        #expect(
+            machine.received(.auth(mechanism: Array("CRAM-MD5"), initial: nil))
+                == .reply(.unknownMechanism))
     }
 
     @Test func `AUTH before EHLO, after HELO or inside a transaction is 503`() {

@@ -7,6 +7,7 @@ import Bytes
 import Mail
 import SMTP
 
+/// What libFuzzer calls with each input.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ pointer: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let input = Array(UnsafeBufferPointer(start: pointer, count: count))
@@ -68,7 +69,9 @@ private func text(_ input: [UInt8]) {
     var partsText: [UInt8] = []
     let used = whole.decode(input.span, into: &wholeText)
     var usedInParts = parts.decode(Array(input[..<cut]).span, into: &partsText)
-    if !parts.isComplete { usedInParts += parts.decode(Array(input[cut...]).span, into: &partsText) }
+    if !parts.isComplete {
+        usedInParts += parts.decode(Array(input[cut...]).span, into: &partsText)
+    }
     precondition(used == usedInParts && whole.isComplete == parts.isComplete)
     precondition(whole.fault == parts.fault)
     if whole.fault == nil { precondition(wholeText == partsText && wholeText.count <= 200) }

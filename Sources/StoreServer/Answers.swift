@@ -87,7 +87,6 @@ extension DoorConnection {
         if mode == .maildrop {
             guard name.isInbox else { throw .notPermitted }
             guard core.maildrops.lock(address) else { throw .inUse }
-            session.holdsMaildrop = true
         }
         let watcher = watcher(session)
         let watchers = core.watchers
@@ -107,19 +106,18 @@ extension DoorConnection {
             } else {
                 session.open[snapshot.id] = mode
             }
-            await sendEntries(snapshot.entries, id)
+            sendEntries(snapshot.entries, id)
             snapshot.entries = []
             return .opened(snapshot)
         } catch {
             if mode == .maildrop {
-                session.holdsMaildrop = false
                 core.maildrops.unlock(address)
             }
             throw error
         }
     }
 
-    private func sendEntries(_ entries: [MessageEntry], _ id: UInt32) async {
+    private func sendEntries(_ entries: [MessageEntry], _ id: UInt32) {
         var rest = entries[...]
         while !rest.isEmpty {
             let part = rest.prefix(Reply.entriesPerPart)
@@ -137,7 +135,7 @@ extension DoorConnection {
             var changes = try await onAccount(session) { store throws(StoreError) in
                 try store.changes(mailbox, since: since)
             }
-            await sendEntries(changes.entries, id)
+            sendEntries(changes.entries, id)
             changes.entries = []
             return .changes(changes)
         case .store(_, _, let uids, let operation, let flags, let unchangedSince):

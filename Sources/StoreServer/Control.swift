@@ -12,9 +12,6 @@ import Transport
 import Wire
 
 extension DoorConnection {
-    /// Shown by `mailctl status`; the same for all programs of a release.
-    private static let version = "0.1.0"
-
     func control(_ request: Request) async throws(StoreFailure) -> Reply {
         switch request {
         case .listDomains: return .domains(try await domains())
@@ -121,9 +118,18 @@ extension DoorConnection {
         return found
     }
 
+    private func checkCanAdd(_ address: EmailAddress) async throws(StoreFailure) {
+        let addresses = core.addresses
+        try await onDirectory { directory throws(StoreError) in
+            guard try directory.hasDomain(address.domain) else { throw .noSuchDomain }
+            if try addresses.account(address) != nil { throw .alreadyExists }
+        }
+    }
+
     private func changeAccount(_ change: AccountChange) async throws(StoreFailure) {
         switch change {
         case .add(let address, let password, let hash):
+            try await checkCanAdd(address)  // before a hash is spent on it
             let hash = try await passwordHash(password, hash)
             try await onDirectory { directory throws(StoreError) in
                 try directory.addAccount(address, passwordHash: hash)
@@ -202,7 +208,7 @@ extension DoorConnection {
             return (UInt32(clamping: domains.count), domains.reduce(0) { $0 &+ $1.accounts })
         }
         return StoreStatus(
-            version: Array(Self.version), startedAt: core.startedAt, accounts: accounts,
+            version: Array(Martlet.version), startedAt: core.startedAt, accounts: accounts,
             domains: domains, openDatabases: UInt32(clamping: core.openAccounts),
             sessions: UInt32(max(0, core.metrics.sessions.value())),
             deliveries: core.deliveries.load(ordering: .relaxed))

@@ -15,7 +15,6 @@ final class Session {
     let handle: SessionHandle
     let account: AccountRef
     var open: [MailboxID: OpenMode] = [:]
-    var holdsMaildrop = false
 
     init(handle: SessionHandle, account: AccountRef) {
         self.handle = handle
@@ -241,10 +240,7 @@ final class DoorConnection {
     func closeMailbox(_ mailbox: MailboxID, of session: Session) {
         guard let mode = session.open.removeValue(forKey: mailbox) else { return }
         core.watchers.remove(watcher(session), session.account.address, mailbox)
-        if mode == .maildrop {
-            session.holdsMaildrop = false
-            core.maildrops.unlock(session.account.address)
-        }
+        if mode == .maildrop { core.maildrops.unlock(session.account.address) }
     }
 
     func end(_ session: Session) {

@@ -17,14 +17,10 @@ final class Hashing: Sendable {
     /// Verified when there is no account, so that an answer takes the same time.
     let decoy: [UInt8]
 
-    init(_ parameters: Argon2Parameters, atOnce: Int) {
+    init(_ parameters: Argon2Parameters, atOnce: Int) throws(PasswordHashError) {
         self.parameters = parameters
+        decoy = try PasswordHash.make(RandomOctets.make(24), parameters)
         workers = Workers(count: atOnce, name: "hash")
-        do throws(PasswordHashError) {
-            decoy = try PasswordHash.make(RandomOctets.make(24), parameters)
-        } catch {
-            preconditionFailure("argon2 does not work with \(parameters): \(error)")
-        }
     }
 
     /// Nil if too many wait already.

@@ -64,7 +64,13 @@ package final class StoreCore: Sendable {
             memoryKiB: UInt32(clamping: settings.argon2.memoryKiB),
             iterations: UInt32(clamping: settings.argon2.iterations),
             parallelism: UInt32(clamping: settings.argon2.parallelism))
-        let hashing = Hashing(parameters, atOnce: max(1, settings.maxConcurrentHashes))
+        let hashing: Hashing
+        do throws(PasswordHashError) {
+            hashing = try Hashing(parameters, atOnce: max(1, settings.maxConcurrentHashes))
+        } catch {
+            Log.error("argon2 does not work", [LogField("reason", "\(error) \(parameters)")])
+            throw .notPermitted
+        }
         return StoreCore(
             root: root, directory: directory, addresses: addresses, hashing: hashing,
             laneCount: laneCount, openAccounts: settings.openDatabases,
@@ -114,9 +120,9 @@ package final class StoreCore: Sendable {
         await laneWorkers.run(lane: lane.index, body)
     }
 
-    /// Runs blocking work that belongs to no account.
+    /// Runs blocking work that belongs to no account on whichever thread is free.
     func run<R: Sendable>(_ body: @escaping @Sendable () -> R) async -> R {
-        await laneWorkers.run(lane: Int.random(in: 0..<lanes.count), body)
+        await laneWorkers.run(body)
     }
 
     /// Runs one operation on an account's store; whoever watches what it changed is told before

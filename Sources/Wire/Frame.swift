@@ -50,37 +50,45 @@ package struct FrameHeader: Equatable, Sendable {
     /// Reads a header from the front of what has been received; nil with fewer than 12 octets.
     package static func peek(_ input: Span<UInt8>) throws(WireError) -> FrameHeader? {
         guard input.count >= octets else { return nil }
-        return try FrameHeader(Array(copying: input.extracting(0..<octets)))
+        let length = number(input, 0, UInt32.self)
+        guard length >= UInt32(octets - 4) else { throw .truncated }
+        guard length <= UInt32(octets - 4 + payloadLimit) else { throw .oversized }
+        guard let kind = FrameKind(rawValue: input[4]) else { throw .invalid("frame kind") }
+        guard input[5] & ~carriesDescriptor == 0 else { throw .invalid("frame flags") }
+        return FrameHeader(
+            kind: kind, hasDescriptor: input[5] & carriesDescriptor != 0,
+            opcode: number(input, 6, UInt16.self), request: number(input, 8, UInt32.self),
+            payloadCount: Int(length) - (octets - 4))
+    }
+
+    private static func number<Number: FixedWidthInteger>(
+        _ input: Span<UInt8>, _ place: Int, _ type: Number.Type
+    ) -> Number {
+        var value: Number = 0
+        for index in place..<(place + Number.bitWidth / 8) {
+            value = value << 8 | Number(truncatingIfNeeded: input[index])
+        }
+        return value
     }
 
     /// Reads a header. `octets` must be exactly 12.
     package init(_ octets: [UInt8]) throws(WireError) {
-        var decoder = Decoder(octets)
-        let length = Int(try decoder.integer(UInt32.self))
-        guard length >= Self.octets - 4 else { throw .truncated }
-        guard length - (Self.octets - 4) <= Self.payloadLimit else { throw .oversized }
-        guard let kind = FrameKind(rawValue: try decoder.octet()) else {
-            throw .invalid("frame kind")
+        guard let header = try Self.peek(octets.span) else { throw .truncated }
+        guard octets.count == Self.octets else {
+            throw .trailingOctets(octets.count - Self.octets)
         }
-        let flags = try decoder.octet()
-        guard flags & ~Self.carriesDescriptor == 0 else { throw .invalid("frame flags") }
-        self.kind = kind
-        hasDescriptor = flags & Self.carriesDescriptor != 0
-        opcode = try decoder.integer(UInt16.self)
-        request = try decoder.integer(UInt32.self)
-        payloadCount = length - (Self.octets - 4)
-        try decoder.finish()
+        self = header
     }
 
     /// Appends the 12 octets.
     package func encode(into octets: inout [UInt8]) {
-        var encoder = Encoder(appendingTo: octets)
-        encoder.put(UInt32(Self.octets - 4 + payloadCount))
-        encoder.put(kind.rawValue)
-        encoder.put(hasDescriptor ? Self.carriesDescriptor : 0)
-        encoder.put(opcode)
-        encoder.put(request)
-        octets = encoder.octets
+        octets.append(addingCapacity: Self.octets) { span in
+            span.append(bigEndian: UInt32(Self.octets - 4 + payloadCount))
+            span.append(kind.rawValue)
+            span.append(hasDescriptor ? Self.carriesDescriptor : 0)
+            span.append(bigEndian: opcode)
+            span.append(bigEndian: request)
+        }
     }
 }
 

@@ -40,21 +40,36 @@ extension Array where Element == UInt8 {
     package mutating func append(_ text: String) { append(contentsOf: text.utf8) }
 
     /// Appends `number` in decimal digits.
+    @inlinable
     package mutating func appendDecimal<Number: FixedWidthInteger & UnsignedInteger>(
         _ number: Number
     ) {
+        appendDecimal(word: UInt64(number))
+    }
+
+    /// Not generic: what a generic function in another module costs is many times the division.
+    @usableFromInline
+    package mutating func appendDecimal(word number: UInt64) {
         if number < 10 {
             append(0x30 + UInt8(truncatingIfNeeded: number))
             return
         }
+        // Two digits at a time, from the back of a place on the stack.
+        var digits: InlineArray<20, UInt8> = InlineArray(repeating: 0)
+        var start = 20
         var rest = number
-        let start = count
-        while rest > 0 {
-            let (quotient, remainder) = rest.quotientAndRemainder(dividingBy: 10)
-            append(0x30 + UInt8(truncatingIfNeeded: remainder))
-            rest = quotient
+        while rest >= 10 {
+            let pair = rest % 100
+            rest /= 100
+            start -= 2
+            digits[start + 1] = 0x30 + UInt8(truncatingIfNeeded: pair % 10)
+            digits[start] = 0x30 + UInt8(truncatingIfNeeded: pair / 10)
         }
-        self[start...].reverse()
+        if rest > 0 {
+            start -= 1
+            digits[start] = 0x30 + UInt8(truncatingIfNeeded: rest)
+        }
+        append(copying: digits.span.extracting(start..<20))
     }
 
     /// A copy of `octets`.

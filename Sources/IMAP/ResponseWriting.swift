@@ -11,6 +11,8 @@ package struct ResponseWriter {
     package private(set) var octets: [UInt8] = []
     /// Flags are the same for most messages in a row, so their text is made once.
     private var lastFlags: (flags: Flags, text: [UInt8])?
+    /// So are dates: the quote, the day and the space behind it.
+    private var lastDay: (day: Int, text: [UInt8])?
 
     package init() {}
 
@@ -117,26 +119,77 @@ extension ResponseWriter {
     package mutating func item(
         _ attribute: FetchAttribute, of entry: MessageEntry, keywords: [[UInt8]]
     ) -> Bool {
-        switch attribute {
-        case .flags:
-            write("FLAGS ")
-            write(entry.flags, keywords: keywords)
-        case .uid:
-            write("UID ")
-            octets.appendDecimal(entry.uid)
-        case .size:
-            write("RFC822.SIZE ")
-            octets.appendDecimal(entry.size)
-        case .internalDate:
-            write("INTERNALDATE ")
-            InternalDate.append(entry.internalDate, to: &octets)
-        case .modSeq:
-            write("MODSEQ (")
-            octets.appendDecimal(entry.modSeq)
-            write(")")
-        case .envelope, .structure, .section: return false
-        }
+        guard attribute.need == .nothing else { return false }
+        octets.append(attribute.label)
+        value(attribute, of: entry, keywords: keywords)
         return true
+    }
+
+    private mutating func value(
+        _ attribute: FetchAttribute, of entry: MessageEntry, keywords: [[UInt8]]
+    ) {
+        switch attribute {
+        case .flags: write(entry.flags, keywords: keywords)
+        case .uid: octets.appendDecimal(entry.uid)
+        case .size: octets.appendDecimal(entry.size)
+        case .internalDate: date(entry.internalDate)
+        case .modSeq:
+            octets.append(0x28)
+            octets.appendDecimal(entry.modSeq)
+            octets.append(0x29)
+        case .envelope, .structure, .section: break
+        }
+    }
+
+    /// `"17-Jul-1996 09:44:25 +0000"`.
+    private mutating func date(_ seconds: SecondsSince1970) {
+        guard (0..<253_402_300_800).contains(seconds) else {
+            InternalDate.append(seconds, to: &octets)
+            return
+        }
+        let (day, time) = Int(seconds).quotientAndRemainder(dividingBy: 86_400)
+        if lastDay?.day != day {
+            var text: [UInt8] = []
+            InternalDate.append(SecondsSince1970(day * 86_400), to: &text)
+            lastDay = (day, Array(text.prefix(13)))
+        }
+        if let lastDay { octets.append(contentsOf: lastDay.text) }
+        twoDigits(time / 3_600)
+        octets.append(0x3A)
+        twoDigits(time / 60 % 60)
+        octets.append(0x3A)
+        twoDigits(time % 60)
+        write(" +0000\"")
+    }
+
+    private mutating func twoDigits(_ number: Int) {
+        octets.append(0x30 + UInt8(truncatingIfNeeded: number / 10))
+        octets.append(0x30 + UInt8(truncatingIfNeeded: number % 10))
+    }
+
+    /// FETCH responses for `range` of a view, as far as it alone can answer: one tight loop, for
+    /// this is what clients ask of every message of a mailbox.
+    package mutating func fetch(
+        _ command: FetchCommand, _ range: Range<Int>, of view: borrowing ClientView
+    ) {
+        let labels = command.attributes.enumerated().map { index, attribute in
+            Array((index == 0 ? " FETCH (" : " ") + attribute.label)
+        }
+        let keywords = view.keywords
+        for index in range {
+            let entry = view.entries[index]
+            if let since = command.changedSince, entry.modSeq <= since { continue }
+            octets.append(0x2A)
+            octets.append(.space)
+            octets.appendDecimal(UInt32(index) + 1)
+            for (place, attribute) in command.attributes.enumerated() {
+                octets.append(contentsOf: labels[place])
+                value(attribute, of: entry, keywords: keywords)
+            }
+            octets.append(0x29)
+            octets.append(.cr)
+            octets.append(.lf)
+        }
     }
 
     /// `* n FETCH (UID u FLAGS (...) MODSEQ (m))`: flags changed by someone.
@@ -177,5 +230,19 @@ extension ResponseWriter {
             if keywords.count < Flags.keywordLimit { write(" \\*") }
         }
         write(")] Flags permitted\r\n")
+    }
+}
+
+extension FetchAttribute {
+    /// The name of the item and a space; empty for those that the view cannot answer.
+    fileprivate var label: String {
+        switch self {
+        case .flags: "FLAGS "
+        case .uid: "UID "
+        case .size: "RFC822.SIZE "
+        case .internalDate: "INTERNALDATE "
+        case .modSeq: "MODSEQ "
+        case .envelope, .structure, .section: ""
+        }
     }
 }

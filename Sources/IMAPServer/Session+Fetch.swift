@@ -44,26 +44,10 @@ extension Session {
             // borrow must not be held across the wait
             while start < range.upperBound {
                 let end = min(start + 512, range.upperBound)
-                writeItems(command, start..<end, selection.view)
+                writer.fetch(command, start..<end, of: selection.view)
                 start = end
                 try await drainOutput()
             }
-        }
-    }
-
-    private func writeItems(_ command: FetchCommand, _ range: Range<Int>, _ view: ClientView) {
-        let keywords = view.keywords
-        for index in range {
-            let entry = view.entries[index]
-            if let since = command.changedSince, entry.modSeq <= since { continue }
-            writer.startFetch(number: UInt32(index) + 1)
-            var isFirst = true
-            for attribute in command.attributes {
-                if !isFirst { writer.write(" ") }
-                isFirst = false
-                _ = writer.item(attribute, of: entry, keywords: keywords)
-            }
-            writer.write(")\r\n")
         }
     }
 

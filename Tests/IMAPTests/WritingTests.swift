@@ -32,6 +32,63 @@ struct WritingTests {
                 + "INTERNALDATE \"17-Jul-1996 08:44:25 +0000\" MODSEQ (5) )\r\n")
     }
 
+    @Test(arguments: [0, 1, 86_399, 86_400, 837_593_065, 4_102_444_799, -1, 300_000_000_000])
+    func `dates are written as InternalDate does, whatever was written before`(seconds: Int64) {
+        var wanted: [UInt8] = []
+        InternalDate.append(seconds, to: &wanted)
+        for earlier in [seconds, seconds - 1, 0, 86_400] {
+            let line = written { writer in
+                for date in [earlier, seconds] {
+                    _ = writer.item(
+                        .internalDate,
+                        of: MessageEntry(
+                            uid: 1, size: 1, flags: [], modSeq: 1, internalDate: date),
+                        keywords: [])
+                }
+            }
+            #expect(line.hasSuffix("INTERNALDATE " + String(decoding: wanted, as: UTF8.self)))
+        }
+    }
+
+    @Test func `a run of FETCH lines is the same as one by one`() throws {
+        var entries: [MessageEntry] = []
+        for number in 1...30 {
+            let flags: Flags = number % 3 == 0 ? .seen : []
+            entries.append(
+                MessageEntry(
+                    uid: UInt32(number * 7), size: UInt32(number), flags: flags,
+                    modSeq: UInt64(number), internalDate: Int64(number) * 50_000))
+        }
+        let view = ClientView(
+            MailboxSnapshot(
+                id: MailboxID(rawValue: 1), uidValidity: 1, uidNext: 999, highestModSeq: 30,
+                keywords: [], entries: entries)
+        ) { _ in false }
+        guard
+            case .fetch(let command) = try TaggedCommand(
+                Array("a UID FETCH 1:* (FLAGS INTERNALDATE RFC822.SIZE) (CHANGEDSINCE 10)")
+            ).command
+        else { return #expect(Bool(false)) }
+        let singly = written { writer in
+            for (index, entry) in entries.enumerated() where entry.modSeq > 10 {
+                writer.startFetch(number: UInt32(index) + 1)
+                for (place, attribute) in command.attributes.enumerated() {
+                    if place > 0 { writer.write(" ") }
+                    _ = writer.item(attribute, of: entry, keywords: [])
+                }
+                writer.write(")\r\n")
+            }
+        }
+        #expect(written { $0.fetch(command, 0..<30, of: view) } == singly)
+    }
+
+    @Test(arguments: [
+        0, 1, 9, 10, 99, 100, 101, 12_345, 4_294_967_295, UInt64.max, 1_000_000, 10_000_000_019,
+    ])
+    func `decimal numbers`(number: UInt64) {
+        #expect(written { $0.write(number) } == "\(number)")
+    }
+
     @Test func `strings that cannot be quoted are literals`() {
         #expect(written { $0.string(Array("a b")) } == "\"a b\"")
         #expect(written { $0.string(Array("a\"b")) } == "{3}\r\na\"b")

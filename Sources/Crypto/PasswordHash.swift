@@ -90,7 +90,9 @@ package enum PasswordHash {
 
     /// `$argon2id$v=19$m=19456,t=2,p=1$salt$hash`; `v` may be missing.
     private static func kind(of text: [UInt8]) -> argon2_type? {
-        guard text.count <= textLimit, text.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { return nil }
+        guard text.count <= textLimit, text.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+            return nil
+        }
         var fields = text.split(separator: 0x24, omittingEmptySubsequences: false)
         guard fields.count >= 5, fields.removeFirst().isEmpty else { return nil }
         let kind: argon2_type

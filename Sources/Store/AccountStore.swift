@@ -62,10 +62,17 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     deinit { opened?.close(checkpoint: false) }
 
     private static func openMaildir(in account: Int32) throws(StoreError) -> File {
-        try System.makeDirectory(PathOctets("Maildir"), in: account)
-        let maildir = try System.openDirectory(PathOctets("Maildir"), in: account)
-        for name in ["cur", "new", "tmp"] {
-            try System.makeDirectory(PathOctets(name), in: maildir.descriptor)
+        let name = PathOctets("Maildir")
+        let isNew = try System.status(name, in: account) == nil
+        try System.makeDirectory(name, in: account)
+        let maildir = try System.openDirectory(name, in: account)
+        for name in [PathOctets.cur, .new, .tmp] {
+            try System.makeDirectory(name, in: maildir.descriptor)
+        }
+        if isNew {
+            // Mail in it is only as durable as the directories above it.
+            try System.synchronize(maildir.descriptor, "Maildir")
+            try System.synchronize(account, "account")
         }
         return maildir
     }
@@ -95,8 +102,12 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     /// Throws the index away and makes it anew from the Maildir.
     package func rebuildIndex() throws(StoreError) {
         guard !isClosed else { throw .index("closed", code: 0) }
-        try guarded { () throws(StoreError) in
-            while hasUnflushedNames { try flushNamesNow(limit: 10_000) }
+        do throws(StoreError) {
+            try guarded { () throws(StoreError) in
+                while hasUnflushedNames { try flushNamesNow(limit: 10_000) }
+            }
+        } catch {
+            guard error.isCorruption else { throw error }  // a reason to rebuild, not to refuse
         }
         dropIndex(checkpoint: true)
         try removeIndexFiles()
@@ -120,9 +131,8 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     /// Runs an operation on a sound index. A spoiled one is opened anew before the next.
     func guarded<Result>(_ body: () throws(StoreError) -> Result) throws(StoreError) -> Result {
         guard !isClosed else { throw .index("closed", code: 0) }
-        if let spoiled {
+        if spoiled != nil || opened == nil {
             dropIndex(checkpoint: false)
-            if spoiled.isCorruption { try moveIndexAside() }
             try openIndex()
         }
         do throws(StoreError) {
@@ -130,8 +140,21 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
             while folders.count > Self.openFolderLimit { try closeLeastUsed() }
             return try body()
         } catch {
-            if error.spoilsHandle { spoiled = error }
+            if error.spoilsHandle { spoil(error) }
             throw error
+        }
+    }
+
+    /// A handle that failed is not used again; a damaged file goes out of the way at once, so that
+    /// whoever opens the account next starts from the Maildir.
+    private func spoil(_ error: StoreError) {
+        spoiled = error
+        guard error.isCorruption else { return }
+        dropIndex(checkpoint: false)
+        do throws(StoreError) {
+            try moveIndexAside()
+        } catch {
+            notify(.postponed, "move damaged index aside: \(error)")
         }
     }
 
@@ -245,7 +268,10 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     /// The folder if it is open; nothing is looked at.
     func openedFolder(_ id: MailboxID) -> Folder? { folders[id] }
 
-    func forgetFolder(_ id: MailboxID) { folders[id] = nil }
+    /// One snapshot per account stays in memory: that of the mailbox looked at last.
+    func dropImages(but folder: Folder) {
+        for other in folders.values where other !== folder { other.image = nil }
+    }
 
     private func closeLeastUsed() throws(StoreError) {
         guard let oldest = folders.values.min(by: { $0.lastUse < $1.lastUse }) else { return }

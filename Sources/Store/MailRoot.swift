@@ -107,14 +107,29 @@ package final class MailRoot: Sendable {
             try System.removeTree(name, in: directory.descriptor)
         }
         for intent in try journal.pending() {
-            for target in intent.targets where try hasAccount(target.address) {
-                let account = try openAccount(target.address)
-                try account.retract(target.unique)
-                try account.close()
-                notice(StoreNotice(.deliveryRolledBack, account: target.address.text, count: 1))
+            var isTakenBack = true
+            for target in intent.targets {
+                do throws(StoreError) {
+                    try takeBack(target)
+                } catch {
+                    // The others must not wait for it; the intent stays for the next start.
+                    isTakenBack = false
+                    notice(
+                        StoreNotice(
+                            .postponed, account: target.address.text,
+                            subject: "take delivery back: \(error)"))
+                }
             }
-            try journal.forget(intent.name)
+            if isTakenBack { try journal.forget(intent.name) }
         }
+    }
+
+    private func takeBack(_ target: DeliveryTarget) throws(StoreError) {
+        guard try hasAccount(target.address) else { return }
+        let account = try openAccount(target.address)
+        try account.retract(target.unique)
+        try account.close()
+        notice(StoreNotice(.deliveryRolledBack, account: target.address.text, count: 1))
     }
 
     /// A file name that no other message has. maildir(5).

@@ -236,7 +236,8 @@ extension AccountStore {
     ) throws(StoreError) -> [(row: MailboxRow, name: MailboxName, directory: PathOctets)] {
         var moves: [(row: MailboxRow, name: MailboxName, directory: PathOctets)] = []
         for row in try mailboxRows() where row.name == name || row.name.isBelow(name) {
-            guard let new = MailboxName(target.octets + row.name.octets.dropFirst(name.octets.count)),
+            guard
+                let new = MailboxName(target.octets + row.name.octets.dropFirst(name.octets.count)),
                 let directory = FolderName.directory(of: new), !directory.isEmpty
             else { throw .notPermitted }
             guard try mailboxID(new) == nil,

@@ -100,7 +100,8 @@ extension AccountStore {
 
     /// Names in cur/ against rows.
     private func compare(_ folder: Folder, _ findings: inout Findings) throws(StoreError) {
-        var rows: [PathOctets: (uid: UInt32, flags: Flags, diskFlags: Flags, name: PathOctets)] = [:]
+        var rows: [PathOctets: (uid: UInt32, flags: Flags, diskFlags: Flags, name: PathOctets)] =
+            [:]
         let statement = try database.query(.folderFiles).bind(folder.id.rawValue)
         while try statement.step() {
             let name = statement.octets(3)
@@ -144,7 +145,9 @@ extension AccountStore {
             where rows[FileName.unique(of: name)] != nil && !seen.contains(name) { match(name) }
         }
         findings.gone = rows.values.map(\.uid).sorted()
-        if !findings.gone.isEmpty { notify(.vanished, folder.name.text, count: findings.gone.count) }
+        if !findings.gone.isEmpty {
+            notify(.vanished, folder.name.text, count: findings.gone.count)
+        }
         try collect(folder, isNew: false, from: unknown, &findings)
     }
 
@@ -198,7 +201,9 @@ extension AccountStore {
         // it since: an append that was cut off before its row, or any message after index loss.
         var taken: Set<UInt32> = []
         func keepsUID(_ candidate: Findings.Candidate) -> Bool {
-            guard let uid = candidate.file.uid, uid >= folder.uidNext, uid < mark else { return false }
+            guard let uid = candidate.file.uid, uid >= folder.uidNext, uid < mark else {
+                return false
+            }
             return taken.insert(uid).inserted
         }
         var kept: [Findings.Candidate] = []

@@ -102,6 +102,7 @@ extension AccountStore {
         entries.reserveCapacity(folder.image?.entries.count ?? 0)
         let rows = try database.query(.snapshot).bind(folder.id.rawValue)
         while try rows.step() { entries.append(Self.entry(rows)) }
+        dropImages(but: folder)
         folder.image = entries.count <= Folder.imageLimit ? (folder.modSeq, entries) : nil
         return entries
     }

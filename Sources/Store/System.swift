@@ -75,7 +75,9 @@ enum System {
         }
     }
 
-    static func openDirectory(_ path: PathOctets, in parent: Int32 = AT_FDCWD) throws(StoreError) -> File {
+    static func openDirectory(_ path: PathOctets, in parent: Int32 = AT_FDCWD) throws(StoreError)
+        -> File
+    {
         let opened = retrying {
             unsafe path.withPath { path in
                 Int(unsafe openat(parent, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC))
@@ -241,7 +243,9 @@ enum System {
 
     /// Gives an open file a name. False if it cannot be linked there, and must be copied: another
     /// file system, too many links, or its last name was removed.
-    static func link(_ descriptor: Int32, as name: PathOctets, in parent: Int32) throws(StoreError) -> Bool {
+    static func link(_ descriptor: Int32, as name: PathOctets, in parent: Int32) throws(StoreError)
+        -> Bool
+    {
         // AT_EMPTY_PATH may need CAP_DAC_READ_SEARCH; /proc does not, but may not be mounted.
         let result = unsafe name.withPath { name in
             unsafe linkat(descriptor, "", parent, name, emptyPath)

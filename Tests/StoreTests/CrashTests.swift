@@ -146,7 +146,8 @@ struct CrashTests {
         let crashes = Crashes(box, account)
         _ = try account.copy(before.id, uids: [UIDRange(1, 3)], to: name("Trash"), move: true)
         try crashes.check { _, found, _ in
-            let all = Set(try found.subjects().values).union(try found.subjects(name("Trash")).values)
+            let all = Set(try found.subjects().values).union(
+                try found.subjects(name("Trash")).values)
             #expect(all == ["m1", "m2", "m3"])
         }
     }
@@ -255,7 +256,8 @@ struct CrashTests {
         let box = try Sandbox()
         let account = try box.account()
         try account.add("ours")
-        writeFile("\(box.home())/Maildir/new/1700000000.M1P1.other", octets("Subject: foreign\n\nx\n"))
+        writeFile(
+            "\(box.home())/Maildir/new/1700000000.M1P1.other", octets("Subject: foreign\n\nx\n"))
         let crashes = Crashes(box, account)
         #expect(try account.subjects() == [1: "ours", 2: "foreign"])
         #expect(crashes.states == [.adoptRenamed, .adoptCommitted])

@@ -61,9 +61,13 @@ struct DirectoryTests {
         try directory.removeAccount(user)
         try directory.removeDomain(octets("new.test"))
         #expect(try !directory.hasDomain(octets("new.test")))
-        #expect(throws: StoreError.notPermitted) { try directory.removeDomain(octets("example.net")) }
+        #expect(throws: StoreError.notPermitted) {
+            try directory.removeDomain(octets("example.net"))
+        }
         directory.setConfigured([])
-        #expect(throws: StoreError.noSuchDomain) { try directory.removeDomain(octets("example.net")) }
+        #expect(throws: StoreError.noSuchDomain) {
+            try directory.removeDomain(octets("example.net"))
+        }
     }
 
     @Test(arguments: ["", ".", "a..b", "-a.test", "a-.test", "a b", "a/b", "a.test.", "[1.2.3.4]"])

@@ -28,7 +28,9 @@ struct MailboxTests {
         let box = try Sandbox()
         let account = try box.account()
         try account.create(name("A/B/C"), .none)
-        var found = try account.list().filter { $0.name.text.hasPrefix("A/") || $0.name.text == "A" }
+        var found = try account.list().filter {
+            $0.name.text.hasPrefix("A/") || $0.name.text == "A"
+        }
         #expect(found.map(\.name.text) == ["A", "A/B", "A/B/C"])
         #expect(found.map(\.isSelectable) == [false, false, true])
         try account.create(name("A"), .none)
@@ -36,7 +38,10 @@ struct MailboxTests {
         found = try account.list().filter { $0.name.text == "A" }
         #expect(found.map(\.isSelectable) == [false])
         try account.delete(name("A/B/C"))
-        #expect(try account.list().filter { $0.name.text.hasPrefix("A") }.map(\.name.text) == ["Archive"])
+        #expect(
+            try account.list().filter { $0.name.text.hasPrefix("A") }.map(\.name.text) == [
+                "Archive"
+            ])
     }
 
     @Test func `what exists cannot be made, what does not cannot be deleted`() throws {

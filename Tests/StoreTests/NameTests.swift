@@ -16,7 +16,8 @@ struct NameTests {
         ("台北/日本語", ".&U,BTFw-.&ZeVnLIqe-"), ("é.", ".&AOkALg-"), ("🐦", ".&2D3cJg-"),
         ("INBOX/x", ".INBOX.x"), ("~", ".~"),
     ])
-    func `a mailbox has one directory, and it can be read back`(_ text: String, _ directory: String) {
+    func `a mailbox has one directory, and it can be read back`(_ text: String, _ directory: String)
+    {
         let mailbox = name(text)
         #expect(FolderName.directory(of: mailbox) == octets(directory))
         if !mailbox.isInbox { #expect(FolderName.mailbox(of: octets(directory)) == mailbox) }
@@ -91,7 +92,9 @@ struct NameTests {
 
     @Test func `a summary has the first of each field, unfolded`() {
         let summary = MessageSummary(
-            octets("subject: a\r\n\tb\r\nFrom:c\r\nSubject: x\r\nTo: \r\nMessage-Id: <i>\r\n\r\nFrom: y"))
+            octets(
+                "subject: a\r\n\tb\r\nFrom:c\r\nSubject: x\r\nTo: \r\nMessage-Id: <i>\r\n\r\nFrom: y"
+            ))
         #expect(summary.subject == octets("a\tb"))
         #expect(summary.sender == octets("c"))
         #expect(summary.recipients == [])

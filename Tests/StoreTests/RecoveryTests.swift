@@ -78,6 +78,30 @@ struct RecoveryTests {
         #expect(names(box.home()).contains { $0.hasPrefix("index.sqlite.damaged-") })
     }
 
+    @Test func `damage met in the middle of work is gone when the account is opened again`() throws
+    {
+        let box = try Sandbox()
+        let account = try box.account()
+        let results = account.append(
+            batch: (0..<300).map {
+                PendingAppend(mailbox: inbox, source: .octets(message("m\($0)")))
+            })
+        #expect(results.count == 300)
+        let before = try account.subjects()
+        try account.close()
+        let path = box.home() + "/index.sqlite"
+        var octets = try #require(readFile(path))
+        // Leaves of the messages only: opening succeeds.
+        for index in (octets.count / 2 / 4_096 * 4_096)..<octets.count { octets[index] = 0x5A }
+        writeFile(path, octets)
+        let damaged = try box.account()
+        #expect(throws: StoreError.self) { _ = try damaged.subjects().count }
+        try damaged.close()
+        let again = try box.account()
+        #expect(try again.subjects() == before)
+        #expect(box.notices.has(.indexMovedAside))
+    }
+
     @Test func `an index of another version is made again`() throws {
         let box = try Sandbox()
         let account = try box.account()
@@ -125,8 +149,10 @@ struct RecoveryTests {
         try account.add("ours")
         let cur = box.home() + "/Maildir/cur/"
         writeFile(cur + "1700000001.M5P6.host:2,FS", octets("Subject: lf\n\nline\nline\n"))
-        writeFile(cur + "1700000002.M5P6.host,S=24,W=24:2,PR", octets("Subject: crlf\r\n\r\nline\r\n"))
-        writeFile(box.home() + "/Maildir/new/1700000003.M5P6.host", octets("Subject: new\n\nx\r\ny\n"))
+        writeFile(
+            cur + "1700000002.M5P6.host,S=24,W=24:2,PR", octets("Subject: crlf\r\n\r\nline\r\n"))
+        writeFile(
+            box.home() + "/Maildir/new/1700000003.M5P6.host", octets("Subject: new\n\nx\r\ny\n"))
         let id = try account.snapshot(inbox).id
         let snapshot = try account.snapshot(inbox)
         #expect(snapshot.entries.count == 4)
@@ -242,7 +268,9 @@ struct RecoveryTests {
         #expect(FolderState(readFile(box.home() + "/Maildir/martlet-folder") ?? []) != nil)
     }
 
-    @Test func `with index and state file lost the messages are there under a new UIDVALIDITY`() throws {
+    @Test func `with index and state file lost the messages are there under a new UIDVALIDITY`()
+        throws
+    {
         let box = try Sandbox()
         let account = try box.account()
         for number in 1...3 { try account.add("m\(number)", .flagged) }
@@ -256,7 +284,9 @@ struct RecoveryTests {
         #expect(try again.snapshot(inbox).entries.allSatisfy { $0.flags == .flagged })
     }
 
-    @Test func `links, pipes and directories in a Maildir are left alone and followed nowhere`() throws {
+    @Test func `links, pipes and directories in a Maildir are left alone and followed nowhere`()
+        throws
+    {
         let box = try Sandbox()
         let account = try box.account()
         try account.add("one")
@@ -269,7 +299,8 @@ struct RecoveryTests {
         run("/bin/mkdir", "-p", maildir + ".Half")
         symlink("/etc", maildir + ".Half/cur")
         #expect(try account.subjects() == [1: "one"])
-        #expect(!(try account.list().contains { $0.name.text == "Linked" || $0.name.text == "Half" }))
+        #expect(
+            !(try account.list().contains { $0.name.text == "Linked" || $0.name.text == "Half" }))
         #expect(box.notices.has(.ignored))
         #expect(exists(maildir + "cur/1.evil:2,"))
     }
@@ -306,7 +337,10 @@ struct RecoveryTests {
             #expect(try !box.root.hasAccount(address))
         }
         #expect(names(box.path) == outside)
-        #expect(names(box.path + "/mail").filter { $0.hasPrefix(".") } == [".journal", ".lock", ".staging"])
+        #expect(
+            names(box.path + "/mail").filter { $0.hasPrefix(".") } == [
+                ".journal", ".lock", ".staging",
+            ])
     }
 
     @Test func `two processes cannot hold one root`() throws {

@@ -29,7 +29,10 @@ final class Sandbox {
         let base = getenv("STORE_TEST_DIR").map { String(cString: $0) } ?? "/tmp"
         var template = Array("\(base)/martlet-store-XXXXXX".utf8CString)
         guard
-            let made = template.withUnsafeMutableBufferPointer({ $0.baseAddress.flatMap { mkdtemp($0) } }) else {
+            let made = template.withUnsafeMutableBufferPointer({
+                $0.baseAddress.flatMap { mkdtemp($0) }
+            })
+        else {
             preconditionFailure("mkdtemp: \(errno)")
         }
         return String(cString: made)

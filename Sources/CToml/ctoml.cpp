@@ -11,6 +11,14 @@
 #define TOML_ENABLE_FORMATTERS 0
 #define TOML_ENABLE_WINDOWS_COMPAT 0
 #define TOML_MAX_NESTED_VALUES MARTLET_TOML_DEPTH
+
+// The library's assertions can be made to fail by its input (3.3.0: a control character in a table
+// header). They must neither abort nor, as in release builds, become promises to the compiler: a
+// failed one is remembered, and the document is refused.
+static thread_local bool martlet_assertion_failed = false;
+static void martlet_fail_assertion() { martlet_assertion_failed = true; }
+#undef NDEBUG
+#define TOML_ASSERT(expr) static_cast<void>((expr) || (martlet_fail_assertion(), false))
 #include <toml++/toml.h>
 
 struct martlet_toml {
@@ -94,12 +102,17 @@ extern "C" {
 
 struct martlet_toml *martlet_toml_parse(const char *octets, size_t count) {
     martlet_toml *document = new martlet_toml;
+    martlet_assertion_failed = false;
     toml::parse_result result = toml::parse(std::string_view(octets, count));
     if (result.failed()) {
         document->error = std::string(result.error().description());
         if (document->error.empty()) document->error = "not TOML";
         document->line = result.error().source().begin.line;
         document->column = result.error().source().begin.column;
+        return document;
+    }
+    if (martlet_assertion_failed) {
+        document->error = "not TOML";
         return document;
     }
     document->root = std::move(result).table();

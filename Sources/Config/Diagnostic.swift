@@ -45,7 +45,7 @@ package struct Diagnostic: Sendable, Equatable {
         guard let line else {
             lines.append("  --> \(file)")
             lines += notes.map { "   = \($0)" }
-            return lines.joined(separator: "\n")
+            return lines.map(printable).joined(separator: "\n")
         }
         let number = String(line)
         let gutter = String(repeating: " ", count: number.utf8.count)
@@ -60,8 +60,23 @@ package struct Diagnostic: Sendable, Equatable {
             lines.append("\(gutter) = \(label)")
         }
         lines += notes.map { "\(gutter) = \($0)" }
-        return lines.joined(separator: "\n")
+        return lines.map(printable).joined(separator: "\n")
     }
+
+    /// Keys and values are quoted as they were written: they must not steer a terminal.
+    private func printable(_ line: String) -> String {
+        guard line.unicodeScalars.contains(where: isControl) else { return line }
+        var shown = ""
+        for scalar in line.unicodeScalars {
+            shown.unicodeScalars.append(isControl(scalar) ? "?" : scalar)
+        }
+        return shown
+    }
+}
+
+/// C0, DEL and C1.
+private func isControl(_ scalar: Unicode.Scalar) -> Bool {
+    scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value)
 }
 
 /// The lines of one file, for diagnostics.
@@ -75,10 +90,9 @@ struct SourceFile: Sendable {
         lines = octets.split(separator: 0x0A, omittingEmptySubsequences: false).map { line in
             var shown = ""
             for scalar in String(decoding: line, as: UTF8.self).unicodeScalars.prefix(400) {
-                let isControl = scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value)
-                if isControl && scalar.value != 0x0D {
+                if isControl(scalar) && scalar.value != 0x0D {
                     shown.unicodeScalars.append(" ")
-                } else if !isControl {
+                } else if !isControl(scalar) {
                     shown.unicodeScalars.append(scalar)
                 }
             }

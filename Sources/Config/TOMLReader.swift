@@ -63,8 +63,30 @@ struct Document: Sendable {
     let members: [Node]
 
     init(_ octets: [UInt8]) throws(SyntaxError) {
+        try Self.refuseWhatIsNotText(octets)
         try Self.refuseWhatTomlCannotTake(octets)
         members = try Self.parse(octets)
+    }
+
+    /// TOML is UTF-8 without control characters, strings and comments included.
+    private static func refuseWhatIsNotText(_ octets: [UInt8]) throws(SyntaxError) {
+        var position = Position(line: 1, column: 1)
+        var decoder = UTF8()
+        var input = octets.makeIterator()
+        while true {
+            switch decoder.decode(&input) {
+            case .emptyInput: return
+            case .error: throw SyntaxError(message: "not UTF-8", position: position)
+            case .scalarValue("\n"):
+                position = Position(line: position.line + 1, column: 1)
+            case .scalarValue(let scalar):
+                let isControl = scalar.value < 0x20 || scalar.value == 0x7F
+                guard !isControl || scalar == "\t" || scalar == "\r" else {
+                    throw SyntaxError(message: "a control character", position: position)
+                }
+                position.column += 1
+            }
+        }
     }
 
     /// Bounds the number of dots in any key. Dots inside strings and comments do not count; those

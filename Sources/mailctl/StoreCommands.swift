@@ -132,7 +132,8 @@ enum DomainCommands {
         }
         guard domain.accounts == 0 else {
             throw Failure(
-                .permission, "\(text) has \(domain.accounts) account\(domain.accounts == 1 ? "" : "s")",
+                .permission,
+                "\(text) has \(domain.accounts) account\(domain.accounts == 1 ? "" : "s")",
                 hints: ["see: mailctl account list \(text)"])
         }
         let reply = try client.call(.removeDomain(name))

@@ -75,4 +75,9 @@ extension [UInt8] {
     package mutating func append(copying octets: Span<UInt8>) {
         unsafe octets.withUnsafeBufferPointer { unsafe append(contentsOf: $0) }
     }
+
+    /// Appends a literal, as one block.
+    package mutating func append(literal text: StaticString) {
+        text.withUTF8Buffer { unsafe append(contentsOf: $0) }
+    }
 }

@@ -29,11 +29,7 @@ package struct ResponseWriter {
 
     package mutating func reserve(_ count: Int) { octets.reserveCapacity(count) }
 
-    package mutating func write(_ text: StaticString) {
-        text.withUTF8Buffer { buffer in
-            unsafe octets.append(contentsOf: buffer)
-        }
-    }
+    package mutating func write(_ text: StaticString) { octets.append(literal: text) }
 
     package mutating func write(_ text: [UInt8]) { octets.append(contentsOf: text) }
 

@@ -14,7 +14,7 @@ package final class DeliveryClient {
 
     /// Whether mail for `address` can be delivered here.
     package func recipient(_ address: EmailAddress) async throws(StoreFailure) -> RecipientStatus {
-        guard case .recipient(let status) = try await link.call(.checkRecipient(address)) else {
+        guard case .recipient(let status) = try await link.ask(.checkRecipient(address)) else {
             throw .unavailable
         }
         return status
@@ -25,7 +25,7 @@ package final class DeliveryClient {
         _ credentials: Credentials
     ) async throws(StoreFailure) -> (SessionHandle, EmailAddress) {
         guard
-            case .authenticated(let session, let account) = try await link.call(
+            case .authenticated(let session, let account) = try await link.ask(
                 .authenticate(credentials))
         else { throw .unavailable }
         return (session, account)

@@ -14,7 +14,7 @@ package final class MailboxClient {
 
     package func login(_ credentials: Credentials) async throws(StoreFailure) -> MailboxSession {
         guard
-            case .authenticated(let session, let account) = try await link.call(
+            case .authenticated(let session, let account) = try await link.ask(
                 .authenticate(credentials))
         else { throw .unavailable }
         return MailboxSession(link: link, handle: session, account: account)

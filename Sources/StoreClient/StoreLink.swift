@@ -56,6 +56,18 @@ package final class StoreLink {
         return try await perform(request, call)
     }
 
+    /// As `call`, for a request that changes nothing: if the connection is lost before the answer,
+    /// it is asked once more on the next one, so that a restart of the store is not noticed.
+    func ask(_ request: Request) async throws(StoreFailure) -> Reply {
+        let before = epoch
+        do throws(StoreFailure) {
+            return try await call(request)
+        } catch {
+            guard error == .unavailable, epoch != before else { throw error }
+            return try await call(request)
+        }
+    }
+
     /// As `call`; `call` keeps what comes with the answer (entries, a descriptor).
     func perform(_ request: Request, _ call: PendingCall) async throws(StoreFailure) -> Reply {
         let connection = try await connected(call.deadline)

@@ -16,7 +16,10 @@ private final class FakeStore: Sendable {
     let path: String
     private let loop: LoopThread
 
-    init(_ serve: @escaping @Sendable (Connection, LoopContext, Int) async throws -> Void) throws {
+    init(
+        _ door: Door = .mailbox,
+        _ serve: @escaping @Sendable (Connection, LoopContext, Int) async throws -> Void
+    ) throws {
         let path = "/tmp/martlet-fake-\(getpid())-\(UInt64.random(in: 0 ... .max)).sock"
         self.path = path
         let accepted = Atomic<Int>(0)
@@ -28,7 +31,7 @@ private final class FakeStore: Sendable {
                     do {
                         _ = try await readFrame(connection)
                         connection.write(
-                            try Frame.encode(Hello(door: .mailbox, program: Array("fake"))))
+                            try Frame.encode(Hello(door: door, program: Array("fake"))))
                         try await connection.flush(within: .seconds(5))
                         try await serve(connection, context, counter.next())
                     } catch {
@@ -126,6 +129,22 @@ private func onLoop<R: Sendable>(
             }
             let second = try await client.login(credentials(World.alice))
             #expect(try await second.list().isEmpty)
+        }
+    }
+
+    @Test func `a recipient is asked again when the store restarts in between`() async throws {
+        let store = try FakeStore(.deliver) { connection, context, number in
+            let (header, _) = try await readFrame(connection)
+            if number == 1 { return connection.close() }
+            connection.write(try Frame.encode(.recipient(.accepted), id: header.request))
+            try await connection.flush(within: .seconds(5))
+            await context.sleep(.seconds(1))
+        }
+        try await onLoop { context in
+            let link = StoreLink(
+                context: context, door: .deliver, path: store.path, program: "test")
+            let status = try await DeliveryClient(link).recipient(World.alice)
+            #expect(status == .accepted)
         }
     }
 

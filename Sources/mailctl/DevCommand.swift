@@ -69,7 +69,7 @@ enum DevCommand {
 
     private static func makeTemporary() throws(Failure) -> String {
         let base = Environment.value("TMPDIR") ?? "/tmp"
-        var template = Array("\(base)/martlet-dev-XXXXXX".utf8CString)
+        var template = Array("\(base)/martlet-dev-\(String(repeating: "X", count: 6))".utf8CString)
         guard unsafe mkdtemp(&template) != nil else {
             throw .system("cannot create a directory in \(base)", errno, .cannotCreate)
         }

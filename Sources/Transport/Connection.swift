@@ -190,6 +190,7 @@ import Glibc
             // On the way here the task may have queued behind others, and the loop have looked at
             // its sockets and timers: what it had to say then was kept, not lost.
             if let earlyResume {
+                readTimer?.disarm()
                 unsafe continuation.resume(returning: earlyResume)
             } else {
                 unsafe reader = continuation
@@ -214,6 +215,7 @@ import Glibc
             (continuation: UnsafeContinuation<Bool, Never>) in
             // As in suspendReader.
             if let earlyWriterResume {
+                writerTimer?.disarm()
                 unsafe continuation.resume(returning: earlyWriterResume)
             } else {
                 unsafe writer = continuation

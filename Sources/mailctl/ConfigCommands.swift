@@ -3,7 +3,6 @@
 // `mailctl config`: check, show, describe, example.
 
 import Config
-import Glibc
 
 enum ConfigCommands {
     static func check(_ invocation: Invocation) throws(Failure) -> ExitCode {
@@ -103,38 +102,5 @@ enum ConfigCommands {
         if text.hasSuffix("\n") { text.removeLast() }
         Terminal.out(text)
         return .ok
-    }
-}
-
-/// What only somebody who may open the files can judge.
-enum CertificateCheck {
-    static func problems(_ suite: Suite) -> [Diagnostic] {
-        guard !suite.server.devMode else { return [] }
-        var problems: [Diagnostic] = []
-        var seen: Set<String> = []
-        let sections: [(String, Bool, TLSSettings)] = [
-            ("smtpd", suite.smtpd.isEnabled, suite.smtpd.tls),
-            ("imapd", suite.imapd.isEnabled, suite.imapd.tls),
-            ("pop3d", suite.pop3d.isEnabled, suite.pop3d.tls),
-        ]
-        for (daemon, isEnabled, tls) in sections where isEnabled && tls.hasCertificate {
-            for path in [tls.certificateFile, tls.keyFile] where seen.insert(path).inserted {
-                guard unsafe access(path, R_OK) != 0 else { continue }
-                let isMissing = errno == ENOENT || errno == ENOTDIR
-                problems.append(
-                    Diagnostic(
-                        severity: isMissing ? .error : .warning,
-                        message: isMissing
-                            ? "\(daemon) needs \(path), and there is no such file"
-                            : "\(path) cannot be read by you, so it was not checked",
-                        file: "[\(daemon).tls]", line: nil, column: nil,
-                        notes: isMissing
-                            ? [
-                                "set [server.tls] cert_file and key_file, "
-                                    + "or run: mailctl tls self-signed"
-                            ] : []))
-            }
-        }
-        return problems
     }
 }

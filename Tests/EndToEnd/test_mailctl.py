@@ -97,6 +97,33 @@ class CommandLine(unittest.TestCase):
                                      folder, "--yes").returncode, 0)
 
 
+    def test_config_check_looks_at_the_certificates(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for name in "ab":
+                mailctl("tls", "self-signed", "--hostname", "mx.example", "--out-dir",
+                        f"{folder}/{name}")
+            path = os.path.join(folder, "mail.toml")
+
+            def check(certificate, key):
+                with open(path, "w") as file:
+                    file.write(f"[smtpd]\nhostname = 'mx.example'\n[server.tls]\n"
+                               f"cert_file = '{folder}/{certificate}'\n"
+                               f"key_file = '{folder}/{key}'\n")
+                result = mailctl("config", "check", path)
+                return result.returncode, result.stderr
+
+            self.assertEqual(check("a/fullchain.pem", "a/privkey.pem"), (0, ""))
+            code, text = check("a/fullchain.pem", "b/privkey.pem")
+            self.assertEqual(code, 78)
+            self.assertIn("is not the key of", text)
+            code, text = check("mail.toml", "a/privkey.pem")
+            self.assertEqual(code, 78)
+            self.assertIn("holds no certificate", text)
+            code, text = check("none", "a/privkey.pem")
+            self.assertEqual(code, 78)
+            self.assertIn("mailctl tls self-signed", text)
+
+
 class Development(unittest.TestCase):
     def test_a_second_start_shows_the_same_passwords_and_keeps_the_certificate(self):
         folder = tempfile.mkdtemp(prefix="martlet-test-")

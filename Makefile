@@ -2,8 +2,7 @@
 # `make check` is exactly what CI runs.
 SWIFT ?= swift
 FLAGS  = --explicit-target-dependency-import-check error
-RELEASE = -c release --static-swift-stdlib -Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now \
-          -Xcc -fstack-protector-strong -Xcc -D_FORTIFY_SOURCE=2
+RELEASE = -c release --static-swift-stdlib -Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now
 # Seconds per fuzzer in `make fuzz`.
 SECONDS ?= 60
 FUZZERS = smtp imap pop3 mime sasl wire config

@@ -25,7 +25,8 @@ package struct EmailAddress: Hashable, Sendable {
 
     /// Splits at the last `@`. Nil without one, or with an empty side.
     package init?(splitting address: [UInt8]) {
-        guard let at = address.lastIndex(of: 0x40), at > 0, at < address.count - 1 else { return nil }
+        guard let at = address.lastIndex(of: 0x40), at > 0, at < address.count - 1
+        else { return nil }
         self.init(local: Array(address[..<at]), domain: Array(address[(at + 1)...]))
     }
 }

@@ -20,7 +20,8 @@ package struct TraceID: Hashable, Sendable, CustomStringConvertible {
         let alphabet = Array("0123456789ABCDEFGHJKMNPQRSTVWXYZ".utf8)
         var text = ""
         for shift in stride(from: 60, through: 0, by: -5) {
-            text.unicodeScalars.append(Unicode.Scalar(alphabet[Int((rawValue >> UInt64(shift)) & 31)]))
+            let digit = Int((rawValue >> UInt64(shift)) & 31)
+            text.unicodeScalars.append(Unicode.Scalar(alphabet[digit]))
         }
         return text
     }

@@ -22,7 +22,6 @@ extension Session {
     func append(
         _ command: AppendCommand, _ literal: CommandAssembler.Literal
     ) async throws(Failure) {
-        commandOctets += literal.count
         guard let store, let name = MailboxName(wire: command.mailbox), literal.count > 0 else {
             if !literal.isSynchronizing { try await skipMessage(literal.count) }
             guard store != nil else { throw .bad("Log in first") }
@@ -82,8 +81,6 @@ extension Session {
             case .draining: throw .draining
             }
             let rest = connection.withLine { [UInt8](copying: $0) }
-            commandOctets += rest.count + 2
-            commandWasRead()
             if rest.allSatisfy({ $0 == .space }) { return true }
             if let more = CommandAssembler.literal(atEndOf: rest), !more.waits {
                 try await skip(more.count ?? .max)
@@ -109,6 +106,7 @@ extension Session {
             let part = min(left, connection.buffered)
             connection.withInput { body($0.extracting(0..<part)) }
             connection.consume(part)
+            inputPosition += part
             left -= part
         }
     }

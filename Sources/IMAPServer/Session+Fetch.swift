@@ -111,7 +111,8 @@ extension Session {
             guard let index = selection.view.index(of: message.uid) else { continue }
             let answer = FetchAnswer(
                 command: command, number: UInt32(index) + 1, entry: selection.view.entries[index],
-                keywords: selection.view.keywords, flagsAreNew: fresh.contains(message.uid))
+                keywords: selection.view.keywords, flagsAreNew: fresh.contains(message.uid),
+                tellsModSeq: condstore)
             try await send(message, answer, mailbox: selection.view.id)
             sent += 1
             try await drainOutput()
@@ -138,4 +139,6 @@ struct FetchAnswer {
     var keywords: [[UInt8]]
     /// `\Seen` was set by this very command: FLAGS are sent even if not asked for.
     var flagsAreNew: Bool
+    /// Then with MODSEQ (RFC 7162 §3.2).
+    var tellsModSeq: Bool
 }

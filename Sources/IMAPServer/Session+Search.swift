@@ -20,7 +20,8 @@ extension Session {
     ) async throws(Failure) {
         _ = try requireSelection()
         if program.mentionsModSeq { enableCondstore() }
-        try await synchronize(expunges: byUID)
+        // Also a UID SEARCH may have numbers in it, which must not move before they are resolved
+        try await synchronize(expunges: false)
         let (store, selection) = try requireSelection()
         let search = PreparedSearch(
             program, keywords: selection.view.keywords, messages: selection.view.messages,
@@ -53,6 +54,7 @@ extension Session {
             writer.write(")")
         }
         writer.write("\r\n")
+        if byUID { tell(selection, expunges: true) }
         writer.line(tag, "OK SEARCH completed")
     }
 

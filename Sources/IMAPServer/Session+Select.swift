@@ -18,6 +18,7 @@ extension Session {
         leaveMailbox(says: true)
         let name = try mailboxName(wire)
         let connection = connection
+        let covered = inputPosition + connection.buffered
         let snapshot = try await asking { () async throws(StoreFailure) in
             try await store.open(name, isReadOnly ? .readOnly : .readWrite) { connection.wake() }
         }
@@ -32,7 +33,7 @@ extension Session {
         view.tellsModSeq = condstore
         let selection = Selection(name: name, isReadOnly: isReadOnly, view: view)
         state = .selected(store, selection)
-        coveredInput = connection.buffered
+        coveredPosition = covered
         writer.keywordsChanged()
         writeSelected(selection)
         writer.write(tag)
@@ -91,13 +92,13 @@ extension Session {
     /// then its answer cannot be older than anything the client knew when it sent the command.
     func synchronize(expunges: Bool) async throws(Failure) {
         let (store, selection) = try requireSelection()
-        if !isCovered { try await update(store, selection) }
+        if inputPosition > coveredPosition { try await update(store, selection) }
         tell(selection, expunges: expunges)
     }
 
     /// Asks for changes and puts them into the view, without telling.
     func update(_ store: MailboxSession, _ selection: Selection) async throws(Failure) {
-        coveredInput = connection.buffered
+        let covered = inputPosition + connection.buffered
         let id = selection.view.id
         let since = selection.view.highestModSeq
         let changes: MailboxChanges
@@ -108,6 +109,7 @@ extension Session {
             throw error == .noSuchMailbox ? .over(.mailboxGone) : .store(error)
         }
         if changes.isGone { throw .over(.mailboxGone) }
+        coveredPosition = covered
         apply(changes, to: selection, of: store.account)
     }
 
@@ -132,14 +134,5 @@ extension Session {
     }
 
     /// After a change of our own the view is behind, whatever had arrived before.
-    func viewIsBehind() {
-        coveredInput = 0
-        isCovered = false
-    }
-
-    /// Called once for each command, when all of it has been read.
-    func commandWasRead() {
-        isCovered = coveredInput >= commandOctets
-        coveredInput = max(0, coveredInput - commandOctets)
-    }
+    func viewIsBehind() { coveredPosition = -1 }
 }

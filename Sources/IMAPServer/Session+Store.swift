@@ -96,7 +96,8 @@ extension Session {
         _ tag: [UInt8], _ set: SequenceSet, to wire: [UInt8], move: Bool, byUID: Bool
     ) async throws(Failure) {
         _ = try requireSelection()
-        try await synchronize(expunges: byUID || move)
+        // Numbers are those that the client knows: nothing may move before they are resolved
+        try await synchronize(expunges: byUID)
         let (store, selection) = try requireSelection()
         if move, selection.isReadOnly { throw .no("[READ-ONLY] Mailbox is read-only") }
         let name = try mailboxName(wire)

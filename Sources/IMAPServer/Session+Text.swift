@@ -168,8 +168,9 @@ extension Session {
 extension FetchAnswer {
     /// What was asked, and FLAGS if this command changed them.
     var attributes: [FetchAttribute] {
-        flagsAreNew && !command.attributes.contains(.flags)
-            ? command.attributes + [.flags] : command.attributes
+        guard flagsAreNew else { return command.attributes }
+        let news: [FetchAttribute] = tellsModSeq ? [.flags, .modSeq] : [.flags]
+        return command.attributes + news.filter { !command.attributes.contains($0) }
     }
 
     /// Every item is known by the view or is the file itself.

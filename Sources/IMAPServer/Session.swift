@@ -60,12 +60,10 @@ final class Session {
     private var badInARow = 0
     /// Commands before login.
     private var strangerCommands = 0
-    /// Octets of input that had already arrived when the view was last brought up to date.
-    var coveredInput = 0
-    /// Octets of the command being carried out.
-    var commandOctets = 0
-    /// That command had arrived before the view was last brought up to date.
-    var isCovered = false
+    /// Octets of input taken so far; rather too many than too few.
+    var inputPosition = 0
+    /// Input up to here had arrived when the view was last brought up to date.
+    var coveredPosition = -1
     // For the log line at the end.
     var commandCount = 0
     var fetchedCount = 0
@@ -124,7 +122,6 @@ final class Session {
     private func serveCommand() async throws(End) {
         guard try await readCommand() else { return }
         commandCount += 1
-        commandWasRead()
         let began = service.context.now
         let command: TaggedCommand
         do throws(CommandError) {
@@ -221,7 +218,6 @@ final class Session {
 
     /// Reads one command into `assembler`. False: it was answered here (refused, or an APPEND).
     private func readCommand() async throws(End) -> Bool {
-        commandOctets = 0
         assembler.limits =
             isAuthenticated
             ? .init(
@@ -257,23 +253,23 @@ final class Session {
         case .closed: throw .closed
         case .draining: throw .draining
         }
-        return connection.withLine { line in
-            commandOctets += line.count + 2
-            return assembler.add(line: line)
-        }
+        return connection.withLine { assembler.add(line: $0) }
     }
 
+    /// All lines of the client are read here.
     func readLine(limit: Int) async throws(End) -> LineResult {
         do throws(ConnectionError) {
-            return try await connection.readLine(
+            let result = try await connection.readLine(
                 limit: max(1, limit), end: .crlfOrLF, within: patienceForInput)
+            inputPosition += connection.withLine { $0.count } + 2
+            return result
         } catch {
             throw End(error)
         }
     }
 
     func read(exactly count: Int) async throws(End) -> [UInt8] {
-        commandOctets += count
+        inputPosition += count
         do throws(ConnectionError) {
             return try await connection.readExactly(count, within: patienceForInput)
         } catch {
@@ -333,6 +329,7 @@ final class Session {
             }
             let part = min(left, connection.buffered)
             connection.consume(part)
+            inputPosition += part
             left -= part
         }
     }

@@ -299,6 +299,49 @@ class States(SuiteCase):
             self.assertRegex(session.do("COPY 9 To")[-1], "BAD")
             session.ok("UID COPY 999 To")
 
+    def test_numbers_mean_what_the_client_knows(self):
+        """Another session expunges message 1; this one, not told yet, uses numbers."""
+        with Session(self.suite) as session, Session(self.suite) as other:
+            for command, check in (
+                    ("MOVE 2 Mark", "letter-1"), ("COPY 2 Mark", "letter-1"),
+                    ("SEARCH 2 SUBJECT letter-1", None), ("UID SEARCH 2 SUBJECT letter-1", None)):
+                session.do("DELETE Moving")
+                session.do("DELETE Mark")
+                session.ok("CREATE Moving")
+                session.ok("CREATE Mark")
+                for number in range(4):
+                    session.append("Moving", letter(number))
+                session.ok("SELECT Moving")
+                other.ok("SELECT Moving")
+                other.ok("STORE 1 +FLAGS.SILENT (\\Deleted)")
+                other.ok("EXPUNGE")
+                rows = session.ok(command)
+                if check:
+                    session.ok("SELECT Mark")
+                    self.assertIn(check, session.ok("FETCH 1 (BODY.PEEK[])")[0])
+                else:
+                    found = next(row for row in rows if row.startswith("* SEARCH"))
+                    self.assertEqual(found, "* SEARCH 2")
+                other.ok("UNSELECT")
+                session.ok("UNSELECT")
+
+    def test_pipelined_commands_see_what_the_ones_before_them_did(self):
+        with Session(self.suite) as session:
+            session.ok("CREATE Pipe")
+            session.ok("SELECT Pipe")
+            burst = b""
+            for number in range(20):
+                text = letter(number)
+                burst += f"p{number} APPEND Pipe {{{len(text)}+}}\r\n".encode() + text + b"\r\n"
+                burst += f"q{number} STORE {number + 1} +FLAGS.SILENT (\\Seen)\r\n".encode()
+                burst += f"r{number} SEARCH SEEN\r\n".encode()
+            session.raw.send(burst)
+            for number in range(20):
+                self.assertRegex(session.until(f"p{number}")[-1], "OK")
+                self.assertRegex(session.until(f"q{number}")[-1], "OK")
+                wanted = "* SEARCH " + " ".join(str(n + 1) for n in range(number + 1))
+                self.assertEqual(session.until(f"r{number}")[-2], wanted)
+
     def test_select_that_fails_leaves_nothing_selected(self):
         with Session(self.suite) as session:
             session.ok("SELECT INBOX")

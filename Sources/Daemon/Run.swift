@@ -105,6 +105,9 @@ private func start(_ program: Program, _ suite: Suite, path: String?) -> LoopThr
 /// Signals, limits and the mask of new files.
 private func prepareProcess() {
     _ = signal(SIGPIPE, SIG_IGN)  // OpenSSL writes with write(2)
+    // Large blocks (19 MiB for each password hash) go back to the kernel when they are freed: a
+    // fixed threshold, or glibc raises it to the largest block that was ever freed.
+    _ = mallopt(M_MMAP_THRESHOLD, 1 << 20)
     var signals = Supervisor.signals()
     _ = unsafe sigprocmask(SIG_BLOCK, &signals, nil)
     var limit = rlimit()

@@ -53,6 +53,7 @@ extension Session {
         switch command {
         case .namespace:
             _ = try requireLogin()
+            // RFC 2342 §5: one personal namespace, nothing of others
             writer.write("* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n")
             writer.line(tag, "OK NAMESPACE completed")
         case .list(let list): try await self.list(tag, list)

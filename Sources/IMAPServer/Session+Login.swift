@@ -103,7 +103,7 @@ extension Session {
             case .badCredentials, .noSuchAccount, .notPermitted, .noSuchDomain:
                 return try await loginFailed(response, mechanism, "bad-password")
             default:
-                service.metrics.authentications.increment([listener, mechanism, "unavailable"])
+                service.metrics.authentications.increment([listener, mechanism, "error"])
                 logFailure(response, mechanism, "backend-unavailable")
                 throw .no("[UNAVAILABLE] Cannot check the password now, try again")
             }
@@ -117,7 +117,7 @@ extension Session {
         }
         failedLogins = 0
         state = .authenticated(store)
-        service.metrics.authentications.increment([listener, mechanism, "ok"])
+        service.metrics.authentications.increment([listener, mechanism, "success"])
         Log.info(
             "login",
             [
@@ -137,7 +137,7 @@ extension Session {
         _ response: PlainResponse, _ mechanism: String, _ reason: String
     ) async throws(Failure) {
         failedLogins += 1
-        service.metrics.authentications.increment([connection.listener, mechanism, "failed"])
+        service.metrics.authentications.increment([connection.listener, mechanism, "failure"])
         logFailure(response, mechanism, reason)
         await service.context.sleep(failedLogins < 3 ? .seconds(1) : .seconds(2))
         if failedLogins >= Self.failureLimit { throw .over(.loginLimit) }

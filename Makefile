@@ -31,8 +31,9 @@ hooks:         ; git config core.hooksPath tools/hooks
 clean:         ; rm -rf .build
 
 fuzz:
-	FUZZ=1 $(SWIFT) build --sanitize=fuzzer --scratch-path .build/fuzz \
-	  $(foreach core,$(FUZZERS),--product fuzz-$(core))
+	for core in $(FUZZERS); do \
+	  FUZZ=1 $(SWIFT) build --sanitize=fuzzer --scratch-path .build/fuzz \
+	    --product fuzz-$$core || exit 1; done
 	tools/fuzz $(SECONDS) $(FUZZERS)
 
 install: release

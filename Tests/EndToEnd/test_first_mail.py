@@ -184,7 +184,7 @@ set header_cache="" copy=no
 push "<first-entry><copy-message>{folder}/copy<enter>y<exit>"
 """)
         result = run(need("script"), "-qec",
-                     f"timeout 30 {need('mutt')} -n -F {rc}", "/dev/null",
+                     f"timeout --foreground -k 5 30 {need('mutt')} -n -F {rc}", "/dev/null",
                      env={**os.environ, "TERM": "vt100", "HOME": folder}, stdin=subprocess.DEVNULL)
         copy = os.path.join(folder, "copy")
         self.assertTrue(os.path.exists(copy), result.stdout[-800:])

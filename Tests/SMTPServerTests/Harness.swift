@@ -66,8 +66,10 @@ final class FakeStore: Sendable {
 
     /// - Parameter isRunning: false: nobody listens on the socket.
     init(isRunning: Bool = true) throws {
-        directory = "/tmp/martlet-test-\(getpid())-\(UInt32.random(in: 0 ... .max))"
-        mkdir(directory, 0o700)
+        let path = "/tmp/martlet-test-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+        directory = path
+        mkdir(path, 0o700)
+        testDirectories.withLock { $0.append(path) }
         guard isRunning else {
             thread = nil
             return
@@ -357,3 +359,15 @@ final class Client {
 
     func data(_ text: String) -> String { data(Array(text.utf8)) }
 }
+
+/// The directories of all stores of this process. A loop that still serves a connection keeps its
+/// store, so what is left of them goes when the process ends.
+private let testDirectories: Mutex<[String]> = {
+    atexit {
+        for directory in testDirectories.withLock({ $0 }) {
+            unlink(directory + "/deliver.sock")
+            rmdir(directory)
+        }
+    }
+    return Mutex([])
+}()

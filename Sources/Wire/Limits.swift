@@ -38,6 +38,8 @@ package enum WireLimit {
     package static let messageInline = 512 << 10
     /// Octets of a reply that came in fragments.
     package static let fragmentedReply = 64 << 20
+    /// Octets of what one finding of `checkIndex` says.
+    package static let findingDetail = 512
     /// Octets of the store's version text.
     package static let version = 64
     /// Requests that one connection may have unanswered; the store reads no further until then.

@@ -28,6 +28,8 @@ package enum ReplyCode: UInt16, CaseIterable, Sendable {
     case domains = 0x8012
     case accounts = 0x8013
     case storeStatus = 0x8014
+    case indexReport = 0x8020
+    case indexOptimized = 0x8021
     /// A part: the next octets of a reply that is too long for one frame. The last octets come in
     /// the frame with the reply's own opcode.
     case fragment = 0x80FF
@@ -92,6 +94,8 @@ extension Reply {
         case .domains: .domains
         case .accounts: .accounts
         case .storeStatus: .storeStatus
+        case .indexReport: .indexReport
+        case .indexOptimized: .indexOptimized
         }
     }
 
@@ -152,6 +156,10 @@ extension Reply {
         case .domains(let rows): encoder.put(list: rows, limit: WireLimit.rows) { $0.put($1) }
         case .accounts(let rows): encoder.put(list: rows, limit: WireLimit.rows) { $0.put($1) }
         case .storeStatus(let status): encoder.put(status)
+        case .indexReport(let report): encoder.put(report)
+        case .indexOptimized(let before, let after):
+            encoder.put(before)
+            encoder.put(after)
         }
     }
 
@@ -199,6 +207,10 @@ extension Reply {
         case .accounts:
             self = .accounts(try decoder.rows(36) { d throws(WireError) in try d.accountInfo() })
         case .storeStatus: self = .storeStatus(try decoder.storeStatus())
+        case .indexReport: self = .indexReport(try decoder.indexReport())
+        case .indexOptimized:
+            self = .indexOptimized(
+                before: try decoder.integer(UInt64.self), after: try decoder.integer(UInt64.self))
         case .fragment: throw .unknownOpcode(code.rawValue)  // put together before it is decoded
         }
         try decoder.finish()

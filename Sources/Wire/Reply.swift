@@ -126,6 +126,9 @@ package enum Reply: Equatable, Sendable {
     case domains([DomainInfo])
     case accounts([AccountInfo])
     case storeStatus(StoreStatus)
+    case indexReport(IndexReport)
+    /// Octets of the index before and after.
+    case indexOptimized(before: UInt64, after: UInt64)
 
     /// Longer bodies travel as descriptors (measured: equal at 4 KiB, descriptors win from 16 on).
     package static let inlineBodyLimit = 16 << 10

@@ -45,6 +45,8 @@ package enum RequestCode: UInt16, CaseIterable, Sendable {
     case changeAccount = 0x0505
     case storeStatus = 0x0506
     case rebuildIndex = 0x0507
+    case checkIndex = 0x0520
+    case optimizeIndex = 0x0521
 }
 
 extension Door {
@@ -97,6 +99,8 @@ extension Request {
         case .changeAccount: .changeAccount
         case .storeStatus: .storeStatus
         case .rebuildIndex: .rebuildIndex
+        case .checkIndex: .checkIndex
+        case .optimizeIndex: .optimizeIndex
         }
     }
 
@@ -117,7 +121,12 @@ extension Request {
         case .logout(let session): encoder.put(session)
         case .stage, .listDomains, .storeStatus: break
         case .unstage(let token): encoder.put(token)
-        case .checkRecipient(let address), .rebuildIndex(let address): encoder.put(address)
+        case .checkRecipient(let address), .rebuildIndex(let address),
+            .optimizeIndex(let address):
+            encoder.put(address)
+        case .checkIndex(let address, let repair):
+            encoder.put(address)
+            encoder.put(repair)
         case .maySend(let session, let address):
             encoder.put(session)
             encoder.put(address)
@@ -240,6 +249,9 @@ extension Request {
         case .changeAccount: self = .changeAccount(try AccountChange(from: &decoder))
         case .storeStatus: self = .storeStatus
         case .rebuildIndex: self = .rebuildIndex(try decoder.address())
+        case .checkIndex:
+            self = .checkIndex(try decoder.address(), repair: try decoder.bool())
+        case .optimizeIndex: self = .optimizeIndex(try decoder.address())
         }
         try decoder.finish()
     }

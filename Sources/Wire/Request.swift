@@ -143,6 +143,10 @@ package enum Request: Equatable, Sendable {
     case changeAccount(AccountChange)  // .done
     case storeStatus  // .storeStatus
     case rebuildIndex(EmailAddress)  // .done
+    /// Compares the index with the Maildir; with `repair` also puts right what can be.
+    case checkIndex(EmailAddress, repair: Bool)  // .indexReport
+    /// Makes the index as small and as well ordered as it can be.
+    case optimizeIndex(EmailAddress)  // .indexOptimized
 }
 
 /// Sent by the store without being asked.

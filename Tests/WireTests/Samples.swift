@@ -31,6 +31,19 @@ enum Samples {
             internalDate: -Int64($0))
     }
 
+    static let report: IndexReport = {
+        var report = IndexReport()
+        report.mailboxes = 3
+        report.messages = 1 << 40
+        report.omitted = 7
+        for kind in IndexFinding.Kind.allCases {
+            report.add(
+                IndexFinding(
+                    kind, mailbox: Array("a/b"), uid: 9, detail: [0xFF, 0x00], isRepaired: true))
+        }
+        return report
+    }()
+
     static let requests: [Request] = [
         .authenticate(credentials),
         .logout(session),
@@ -75,6 +88,8 @@ enum Samples {
         .changeAccount(.remove(address: alice, keepMail: true)),
         .storeStatus,
         .rebuildIndex(alice),
+        .checkIndex(alice, repair: true),
+        .optimizeIndex(bob),
     ]
 
     static let replies: [Reply] =
@@ -121,6 +136,8 @@ enum Samples {
                 StoreStatus(
                     version: Array("1.0"), startedAt: 1, accounts: 2, domains: 3, openDatabases: 4,
                     sessions: 5, deliveries: 6)),
+            .indexReport(report),
+            .indexOptimized(before: 1 << 40, after: 9),
         ]
 
     static let events: [Event] = [.changed(session, mailbox, highestModSeq: 99)]

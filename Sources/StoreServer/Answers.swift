@@ -44,7 +44,7 @@ extension DoorConnection {
         case .read(let handle, let mailbox, let uids, let part):
             return try await read(mailbox, uids, part, try session(handle), id)
         case .listDomains, .addDomain, .removeDomain, .listAccounts, .changeAccount, .storeStatus,
-            .rebuildIndex, .checkIndex, .optimizeIndex:
+            .rebuildIndex, .checkIndex, .optimizeIndex, .assume:
             return try await control(request)
         }
     }

@@ -25,15 +25,9 @@ extension DoorConnection {
         }
         switch checked {
         case .success(let account?):
-            if sessions.count >= WireLimit.sessions { throw .limit }
-            var handle = SessionHandle(rawValue: .random(in: 1 ... .max))
-            while sessions[handle] != nil {
-                handle = SessionHandle(rawValue: .random(in: 1 ... .max))
-            }
-            sessions[handle] = Session(handle: handle, account: account)
-            core.metrics.sessions.add(1)
+            let session = try makeSession(account)
             core.metrics.logins.increment([service, "accepted"])
-            return .authenticated(handle, account.address)
+            return .authenticated(session.handle, account.address)
         case .success(nil):
             core.metrics.logins.increment([service, "refused"])
             throw .badCredentials

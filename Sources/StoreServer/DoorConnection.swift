@@ -228,6 +228,18 @@ final class DoorConnection {
 
     // MARK: - Sessions
 
+    func makeSession(_ account: AccountRef) throws(StoreFailure) -> Session {
+        guard sessions.count < WireLimit.sessions else { throw .limit }
+        var handle = SessionHandle(rawValue: .random(in: 1 ... .max))
+        while sessions[handle] != nil {
+            handle = SessionHandle(rawValue: .random(in: 1 ... .max))
+        }
+        let session = Session(handle: handle, account: account)
+        sessions[handle] = session
+        core.metrics.sessions.add(1)
+        return session
+    }
+
     func session(_ handle: SessionHandle) throws(StoreFailure) -> Session {
         guard let session = sessions[handle] else { throw .staleHandle }
         return session

@@ -11,7 +11,7 @@ package enum Door: UInt8, CaseIterable, Sendable {
     case mailbox = 2
     /// relayd: lease jobs, report results.
     case queue = 3
-    /// mailctl: accounts, domains, status.
+    /// mailctl: accounts, domains, status, and everything on the mail of any account.
     case control = 4
 
     /// File name under `run_dir`, and the name under which systemd passes the socket.

@@ -8,7 +8,7 @@ import Mail
 
 /// The numbers of the requests. The high octet groups them by door.
 package enum RequestCode: UInt16, CaseIterable, Sendable {
-    // Doors deliver and mailbox
+    // Doors deliver and mailbox; control all but the first
     case authenticate = 0x0101
     case logout = 0x0102
     case stage = 0x0103
@@ -19,7 +19,7 @@ package enum RequestCode: UInt16, CaseIterable, Sendable {
     case maySend = 0x0202
     case deliver = 0x0203
 
-    // Door mailbox
+    // Doors mailbox and control
     case list = 0x0301
     case create = 0x0302
     case delete = 0x0303
@@ -47,15 +47,16 @@ package enum RequestCode: UInt16, CaseIterable, Sendable {
     case rebuildIndex = 0x0507
     case checkIndex = 0x0520
     case optimizeIndex = 0x0521
+    case assume = 0x0570
 }
 
 extension Door {
     /// Whether a request with this opcode may come through this door.
     package func allows(_ code: RequestCode) -> Bool {
         switch code.rawValue >> 8 {
-        case 0x01: self == .deliver || self == .mailbox
+        case 0x01: self == .deliver || self == .mailbox || self == .control && code != .authenticate
         case 0x02: self == .deliver
-        case 0x03: self == .mailbox
+        case 0x03: self == .mailbox || self == .control
         case 0x04: self == .queue
         case 0x05: self == .control
         default: false
@@ -101,6 +102,7 @@ extension Request {
         case .rebuildIndex: .rebuildIndex
         case .checkIndex: .checkIndex
         case .optimizeIndex: .optimizeIndex
+        case .assume: .assume
         }
     }
 
@@ -122,7 +124,7 @@ extension Request {
         case .stage, .listDomains, .storeStatus: break
         case .unstage(let token): encoder.put(token)
         case .checkRecipient(let address), .rebuildIndex(let address),
-            .optimizeIndex(let address):
+            .optimizeIndex(let address), .assume(let address):
             encoder.put(address)
         case .checkIndex(let address, let repair):
             encoder.put(address)
@@ -252,6 +254,7 @@ extension Request {
         case .checkIndex:
             self = .checkIndex(try decoder.address(), repair: try decoder.bool())
         case .optimizeIndex: self = .optimizeIndex(try decoder.address())
+        case .assume: self = .assume(try decoder.address())
         }
         try decoder.finish()
     }

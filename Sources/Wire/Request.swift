@@ -99,7 +99,7 @@ package enum AccountChange: Equatable, Sendable {
 }
 
 package enum Request: Equatable, Sendable {
-    // Doors deliver and mailbox
+    // Doors deliver and mailbox; control all but `authenticate`
     case authenticate(Credentials)  // .authenticated
     case logout(SessionHandle)  // .done
     case stage  // .staged, with a writable descriptor
@@ -110,7 +110,7 @@ package enum Request: Equatable, Sendable {
     case maySend(SessionHandle, as: EmailAddress)  // .permission
     case deliver(Delivery)  // .delivered
 
-    // Door mailbox
+    // Doors mailbox and control
     case list(SessionHandle)  // .mailboxes
     case create(SessionHandle, MailboxName, SpecialUse)  // .done
     case delete(SessionHandle, MailboxName)  // .done
@@ -147,6 +147,8 @@ package enum Request: Equatable, Sendable {
     case checkIndex(EmailAddress, repair: Bool)  // .indexReport
     /// Makes the index as small and as well ordered as it can be.
     case optimizeIndex(EmailAddress)  // .indexOptimized
+    /// A login without a password: mailctl acts on this account's mail.
+    case assume(EmailAddress)  // .authenticated
 }
 
 /// Sent by the store without being asked.

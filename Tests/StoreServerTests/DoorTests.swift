@@ -24,6 +24,10 @@ private func frame(
     return octets + payload
 }
 
+private let assumeAlice = frame(
+    .request, RequestCode.assume.rawValue, 1,
+    [0, 0, 0, 5] + Array("alice") + [0, 0, 0, 12] + Array("example.test"))
+
 /// Frames that end a connection on which a hello has been said.
 private let refused: [(String, Door, [UInt8])] = [
     (
@@ -36,6 +40,10 @@ private let refused: [(String, Door, [UInt8])] = [
     ),
     ("smtpd's request at imapd's door", .mailbox, frame(.request, RequestCode.deliver.rawValue, 1)),
     ("a login at mailctl's door", .control, frame(.request, RequestCode.authenticate.rawValue, 1)),
+    ("a login without a password at imapd's door", .mailbox, assumeAlice),
+    ("a login without a password at smtpd's door", .deliver, assumeAlice),
+    ("a login without a password at the queue's door", .queue, assumeAlice),
+    ("a delivery at mailctl's door", .control, frame(.request, RequestCode.deliver.rawValue, 1)),
     ("anything at the queue's door", .queue, frame(.request, RequestCode.stage.rawValue, 1)),
     ("an unknown opcode", .control, frame(.request, 0x05FF, 1)),
     ("a second hello", .control, frame(.hello, 0, 0)),
@@ -157,6 +165,43 @@ private let refused: [(String, Door, [UInt8])] = [
             #expect(isFree)
             #expect(world.core.watchers.count == 1)
         }
+        await world.remove()
+    }
+
+    @Test func `mailctl acts on an account's mail without its password`() async throws {
+        let world = try World()
+        let control = try world.control()
+        let capitals = EmailAddress(local: Array("ALICE"), domain: Array("example.test"))
+        guard case .authenticated(let session, let address) = try control.call(.assume(capitals))
+        else {
+            Issue.record("not assumed")
+            return
+        }
+        #expect(address == World.alice)
+        let body = MessageBody.inline(message("by mailctl"))
+        guard
+            case .appended(_, let uid) = try control.call(
+                .append(session, .inbox, flags: NamedFlags(), date: 1, body: body))
+        else {
+            Issue.record("not appended")
+            return
+        }
+        #expect(uid == 1)
+        guard case .status(let status) = try control.call(.status(session, .inbox)) else {
+            Issue.record("no status")
+            return
+        }
+        #expect(status.messages == 1)
+        #expect(throws: ControlError.refused(.noSuchAccount)) {
+            try control.call(
+                .assume(EmailAddress(local: Array("nobody"), domain: Array("example.test"))))
+        }
+        #expect(try control.status().sessions == 1)
+        #expect(try control.call(.logout(session)) == .done)
+        #expect(throws: ControlError.refused(.staleHandle)) {
+            try control.call(.status(session, .inbox))
+        }
+        #expect(try control.status().sessions == 0)
         await world.remove()
     }
 

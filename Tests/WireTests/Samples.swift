@@ -90,6 +90,7 @@ enum Samples {
         .rebuildIndex(alice),
         .checkIndex(alice, repair: true),
         .optimizeIndex(bob),
+        .assume(alice),
     ]
 
     static let replies: [Reply] =

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// mailctl's side of the door `control`: one blocking socket, one question at a time. docs/wire.md.
+// The tests' side of the door `control`: one blocking socket, one question at a time, written
+// apart from mailctl's so that each checks the other. docs/wire.md.
 
 import Bytes
 import CLinux
@@ -9,7 +10,7 @@ import Mail
 import Wire
 
 /// Why a question to the store got no good answer.
-package enum ControlError: Error, Equatable, Sendable {
+enum ControlError: Error, Equatable, Sendable {
     /// The socket cannot be connected to: errno. ENOENT or ECONNREFUSED: msgstored does not run.
     case unreachable(Int32)
     /// The store said no.
@@ -21,7 +22,7 @@ package enum ControlError: Error, Equatable, Sendable {
 }
 
 /// Changes accounts and domains. Not for daemons: every call blocks.
-package final class ControlClient {
+final class ControlClient {
     private let socket: Int32
     private var lastID: UInt32 = 0
 
@@ -30,7 +31,7 @@ package final class ControlClient {
     /// - Parameters:
     ///   - path: of `control.sock`.
     ///   - patience: seconds that one answer may take.
-    package init(
+    init(
         path: String, program: String = "mailctl", patience: Int = 120
     ) throws(ControlError) {
         socket = Glibc.socket(AF_UNIX, martlet_sock_stream | martlet_sock_cloexec, 0)
@@ -48,47 +49,47 @@ package final class ControlClient {
 
     // MARK: - Questions
 
-    package func domains() throws(ControlError) -> [DomainInfo] {
+    func domains() throws(ControlError) -> [DomainInfo] {
         guard case .domains(let rows) = try call(.listDomains) else { throw Self.unexpected }
         return rows
     }
 
-    package func addDomain(_ name: [UInt8]) throws(ControlError) { try done(.addDomain(name)) }
+    func addDomain(_ name: [UInt8]) throws(ControlError) { try done(.addDomain(name)) }
 
-    package func removeDomain(_ name: [UInt8]) throws(ControlError) {
+    func removeDomain(_ name: [UInt8]) throws(ControlError) {
         try done(.removeDomain(name))
     }
 
     /// All accounts, or those of one domain.
-    package func accounts(domain: [UInt8] = []) throws(ControlError) -> [AccountInfo] {
+    func accounts(domain: [UInt8] = []) throws(ControlError) -> [AccountInfo] {
         guard case .accounts(let rows) = try call(.listAccounts(domain: domain)) else {
             throw Self.unexpected
         }
         return rows
     }
 
-    package func change(_ change: AccountChange) throws(ControlError) {
+    func change(_ change: AccountChange) throws(ControlError) {
         try done(.changeAccount(change))
     }
 
-    package func addAccount(_ address: EmailAddress, password: [UInt8]) throws(ControlError) {
+    func addAccount(_ address: EmailAddress, password: [UInt8]) throws(ControlError) {
         try change(.add(address: address, password: password, hash: []))
     }
 
-    package func setPassword(_ address: EmailAddress, password: [UInt8]) throws(ControlError) {
+    func setPassword(_ address: EmailAddress, password: [UInt8]) throws(ControlError) {
         try change(.setPassword(address: address, password: password, hash: []))
     }
 
-    package func removeAccount(_ address: EmailAddress, keepMail: Bool) throws(ControlError) {
+    func removeAccount(_ address: EmailAddress, keepMail: Bool) throws(ControlError) {
         try change(.remove(address: address, keepMail: keepMail))
     }
 
-    package func status() throws(ControlError) -> StoreStatus {
+    func status() throws(ControlError) -> StoreStatus {
         guard case .storeStatus(let status) = try call(.storeStatus) else { throw Self.unexpected }
         return status
     }
 
-    package func rebuildIndex(_ address: EmailAddress) throws(ControlError) {
+    func rebuildIndex(_ address: EmailAddress) throws(ControlError) {
         try done(.rebuildIndex(address))
     }
 
@@ -101,7 +102,7 @@ package final class ControlClient {
     }
 
     /// Asks and waits for the answer.
-    package func call(_ request: Request) throws(ControlError) -> Reply {
+    func call(_ request: Request) throws(ControlError) -> Reply {
         lastID += 1
         let frame: [UInt8]
         do {
@@ -168,15 +169,15 @@ package final class ControlClient {
     private func connect(_ path: String, _ patience: Int) throws(ControlError) {
         var time = timeval(tv_sec: patience, tv_usec: 0)
         let size = socklen_t(MemoryLayout<timeval>.size)
-        guard unsafe setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &time, size) == 0,
-            unsafe setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &time, size) == 0
+        guard setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &time, size) == 0,
+            setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &time, size) == 0
         else { throw .unreachable(errno) }
         var address = sockaddr_un()
-        let length = unsafe martlet_unix_address(&address, path)
+        let length = martlet_unix_address(&address, path)
         guard length > 0 else { throw .unreachable(ENAMETOOLONG) }
-        let result = unsafe withUnsafePointer(to: &address) { address in
-            unsafe address.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                unsafe Glibc.connect(socket, address, length)
+        let result = withUnsafePointer(to: &address) { address in
+            address.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                Glibc.connect(socket, address, length)
             }
         }
         guard result == 0 else { throw .unreachable(errno) }
@@ -185,9 +186,9 @@ package final class ControlClient {
     private func send(_ octets: [UInt8]) throws(ControlError) {
         var done = 0
         while done < octets.count {
-            let count = unsafe octets.withUnsafeBytes { buffer in
-                unsafe Glibc.send(
-                    socket, buffer.baseAddress.map { unsafe $0 + done }, buffer.count - done,
+            let count = octets.withUnsafeBytes { buffer in
+                Glibc.send(
+                    socket, buffer.baseAddress.map { $0 + done }, buffer.count - done,
                     martlet_msg_nosignal)
             }
             if count > 0 {
@@ -204,8 +205,8 @@ package final class ControlClient {
         var room = [UInt8](repeating: 0, count: min(count, 65_536))
         while octets.count < count {
             let wanted = min(room.count, count - octets.count)
-            let got = unsafe room.withUnsafeMutableBytes { buffer in
-                unsafe recv(socket, buffer.baseAddress, wanted, 0)
+            let got = room.withUnsafeMutableBytes { buffer in
+                recv(socket, buffer.baseAddress, wanted, 0)
             }
             if got > 0 {
                 octets += room[0..<got]

@@ -1,14 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The control door of msgstored, blocking. docs/wire.md. Requests may be sent ahead of answers.
+// The control door of msgstored, blocking. docs/wire.md. Requests may be sent ahead of answers;
+// answers come with their parts, in whatever order the store has them.
 
+import CLinux
+import Glibc
 import Mail
 import Wire
+
+/// A descriptor that came from somewhere; closed when it goes.
+final class OpenFile {
+    let descriptor: Int32
+    init(owning descriptor: Int32) { self.descriptor = descriptor }
+    deinit { close(descriptor) }
+}
+
+/// A part of an answer, or its last.
+struct Answer {
+    var id: UInt32
+    var reply: Reply
+    /// False for a part: more follows for the same id.
+    var isLast: Bool
+    /// What came with it: a file to write (`.staged`) or to read (`.message` without octets).
+    var file: OpenFile?
+}
 
 /// A connection to control.sock.
 struct ControlClient {
     private let stream: StreamSocket
+    private let input: FrameInput
     private var lastID: UInt32 = 0
+    private var fragments: [UInt32: [UInt8]] = [:]
 
     /// Connects and greets.
     init(path: String, seconds: Int = 60) throws(Failure) {
@@ -24,6 +46,7 @@ struct ControlClient {
                         : "is it running?  systemctl status msgstored"
                 ])
         }
+        input = FrameInput(stream, seconds: seconds)
         let hello = Hello(door: .control, program: Array("mailctl".utf8))
         var greeting: [UInt8] = []
         do throws(WireError) { greeting = try Frame.encode(hello) } catch {
@@ -49,14 +72,15 @@ struct ControlClient {
     }
 
     private func nextFrame() throws(Failure) -> (FrameHeader, [UInt8]) {
-        let octets = try stream.readExactly(FrameHeader.octets)
+        let octets = try input.take(FrameHeader.octets)
         let header: FrameHeader
         do throws(WireError) { header = try FrameHeader(octets) } catch { throw Self.broken(error) }
-        return (header, try stream.readExactly(header.payloadCount))
+        return (header, try input.take(header.payloadCount))
     }
 
-    /// Sends without waiting.
-    /// - Returns: the id under which `answer` brings the result.
+    /// Sends without waiting. At most 1,024 may be unanswered, and whoever asks for much must
+    /// take it.
+    /// - Returns: the id under which `next` brings the result.
     mutating func send(_ request: Request) throws(Failure) -> UInt32 {
         lastID += 1
         var frame: [UInt8] = []
@@ -67,45 +91,127 @@ struct ControlClient {
         return lastID
     }
 
-    /// The next answer, in whatever order they come; what came in parts is joined.
-    func answer() throws(Failure) -> (id: UInt32, reply: Reply) {
-        var parts: [UInt32: Reply] = [:]
+    /// Waits for the next part or reply to any request. Events are left out: mailctl asks.
+    mutating func next() throws(Failure) -> Answer {
         while true {
             let (header, payload) = try nextFrame()
-            let reply: Reply
+            if header.kind == .event { continue }
             do throws(WireError) {
                 guard header.kind == .reply || header.kind == .part,
                     let code = ReplyCode(rawValue: header.opcode)
                 else { throw .invalid("frame") }
-                var decoder = Decoder(payload)
-                reply = try Reply(code, from: &decoder)
-                try decoder.finish()
+                if code == .fragment {
+                    let known = fragments[header.request]?.count ?? 0
+                    guard header.kind == .part, known + payload.count <= WireLimit.fragmentedReply
+                    else { throw .oversized }
+                    fragments[header.request, default: []] += payload
+                    continue
+                }
+                var octets = payload
+                if header.kind == .reply, let first = fragments.removeValue(forKey: header.request)
+                {
+                    octets = first + payload
+                }
+                var decoder = Decoder(octets)
+                let reply = try Reply(code, from: &decoder)
+                guard reply.carriesDescriptor == header.hasDescriptor else {
+                    throw .invalid("descriptor")
+                }
+                let file = header.hasDescriptor ? input.takeFile() : nil
+                if header.hasDescriptor, file == nil { throw .invalid("descriptor") }
+                return Answer(
+                    id: header.request, reply: reply, isLast: header.kind == .reply, file: file)
             } catch {
                 throw Self.broken(error)
             }
-            let whole = Self.joined(parts[header.request], reply)
-            if header.kind == .reply { return (header.request, whole) }
-            parts[header.request] = whole
         }
     }
 
-    private static func joined(_ first: Reply?, _ second: Reply) -> Reply {
-        switch (first, second) {
-        case (.accounts(let left), .accounts(let right)): .accounts(left + right)
-        case (.accounts(let left), .done): .accounts(left)
-        case (.domains(let left), .domains(let right)): .domains(left + right)
-        case (.domains(let left), .done): .domains(left)
-        default: second
-        }
-    }
-
-    /// Asks and waits.
-    mutating func call(_ request: Request) throws(Failure) -> Reply {
+    /// Asks and waits; nothing else may be unanswered.
+    ///
+    /// - Parameter onPart: gets what comes in front of the reply.
+    mutating func call(
+        _ request: Request, onPart: (Answer) throws(Failure) -> Void
+    ) throws(Failure) -> Answer {
         let id = try send(request)
-        let (answered, reply) = try answer()
-        guard answered == id else {
-            throw Failure(.remoteProtocol, "msgstored answered another question")
+        while true {
+            let answer = try next()
+            guard answer.id == id else {
+                throw Failure(.remoteProtocol, "msgstored answered another question")
+            }
+            if answer.isLast { return answer }
+            try onPart(answer)
         }
-        return reply
+    }
+
+    /// Asks and waits. Parts are dropped.
+    mutating func call(_ request: Request) throws(Failure) -> Reply {
+        try call(request) { _ throws(Failure) in }.reply
+    }
+}
+
+/// What came on the socket and was not taken yet, with the descriptors that came along.
+private final class FrameInput {
+    private static let room = 256 << 10
+    /// Descriptors that may wait: more than the store ever sends ahead.
+    private static let fileLimit = 4_096
+
+    private let stream: StreamSocket
+    private let seconds: Int
+    private var buffer = [UInt8](repeating: 0, count: room)
+    private var start = 0
+    private var end = 0
+    private var files: [OpenFile] = []
+
+    init(_ stream: StreamSocket, seconds: Int) {
+        self.stream = stream
+        self.seconds = seconds
+    }
+
+    func takeFile() -> OpenFile? { files.isEmpty ? nil : files.removeFirst() }
+
+    /// Exactly `count` octets.
+    func take(_ count: Int) throws(Failure) -> [UInt8] {
+        var octets: [UInt8] = []
+        octets.reserveCapacity(count)
+        while true {
+            let some = min(count - octets.count, end - start)
+            octets += buffer[start..<(start + some)]
+            start += some
+            if octets.count == count { return octets }
+            try fill()
+        }
+    }
+
+    private func fill() throws(Failure) {
+        while true {
+            var waiting = pollfd(fd: stream.descriptor, events: Int16(POLLIN), revents: 0)
+            let ready = unsafe poll(&waiting, 1, Int32(clamping: seconds * 1000))
+            if ready < 0, errno == EINTR { continue }
+            guard ready > 0 else {
+                throw ready == 0
+                    ? Failure(.unavailable, "msgstored gave no answer in \(seconds) s")
+                    : .system("poll", errno)
+            }
+            var received: Int32 = -1
+            let count = unsafe buffer.withUnsafeMutableBytes { space in
+                unsafe martlet_receive(
+                    stream.descriptor, space.baseAddress, space.count, &received)
+            }
+            if received >= 0 { files.append(OpenFile(owning: received)) }
+            if count < 0, errno == EINTR || errno == EAGAIN { continue }
+            guard count >= 0 else { throw .system("connection lost", errno, .unavailable) }
+            guard count > 0 else {
+                throw Failure(
+                    .unavailable, "msgstored closed the connection",
+                    hints: ["its log says why:  journalctl -u msgstored"])
+            }
+            guard files.count <= Self.fileLimit else {
+                throw Failure(.remoteProtocol, "msgstored sent too many files")
+            }
+            start = 0
+            end = count
+            return
+        }
     }
 }

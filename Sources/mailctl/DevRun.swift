@@ -187,11 +187,12 @@ final class DevRun {
                 waiting[try client.send(requests[next].request)] = next
                 next += 1
             }
-            let (id, reply) = try client.answer()
-            guard let index = waiting.removeValue(forKey: id) else {
+            let answer = try client.next()
+            guard answer.isLast else { continue }
+            guard let index = waiting.removeValue(forKey: answer.id) else {
                 throw Failure(.remoteProtocol, "msgstored answered what was not asked")
             }
-            try answered(index, reply)
+            try answered(index, answer.reply)
         }
     }
 

@@ -10,6 +10,8 @@ enum Terminal {
 
     static func out(_ text: String) { write(text + "\n", to: 1) }
     static func error(_ text: String) { write(text + "\n", to: 2) }
+    /// Without an end of line.
+    static func errorPart(_ text: String) { write(text, to: 2) }
 
     /// Whether colours may be used on `descriptor`.
     static func hasColor(_ descriptor: Int32, _ wish: String) -> Bool {

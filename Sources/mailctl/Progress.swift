@@ -97,8 +97,10 @@ struct Progress: ~Copyable {
         case .bar:
             isShown = true
             Terminal.errorPart(
-                "\r" + Self.picture(
-                    verb, unit, done: done, total: total, skipped: skipped, seconds: now - start)
+                "\r"
+                    + Self.picture(
+                        verb, unit, done: done, total: total, skipped: skipped, seconds: now - start
+                    )
                     + "\u{1B}[K")
         }
     }

@@ -17,6 +17,7 @@ package enum DurableState: String, CaseIterable, Sendable {
     case deleteCommitted, deleteMoved, deleteDone
     case renameCommitted, renameMoved, renameDone
     case adoptRenamed, adoptCommitted
+    case migrationRehearsed, migrationKept, migrationDone
 }
 
 /// One account's mailboxes. Never used from two threads at once, never from an event loop.
@@ -318,15 +319,16 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     }
 
     private func openIndexOnce() throws(StoreError) {
-        if try System.status(PathOctets("index.sqlite"), in: account.descriptor) == nil {
-            // With our mode, before SQLite makes it with another.
-            _ = try System.createFile(PathOctets("index.sqlite"), in: account.descriptor)
-        }
-        let database = try Database.open("\(path)/index.sqlite")
-        opened = database
-        var state = try database.prepareIndex()
-        if state == .otherVersion {
-            dropIndex(checkpoint: false)
+        var isNew = false
+        switch try openDatabase() {
+        case .ready(let database): opened = database
+        case .new(let database):
+            opened = database
+            isNew = true
+        case .migrated(let database, let version):
+            opened = database
+            notify(.indexMigrated, "from version \(version)")
+        case .unknown:
             try removeIndexFiles()
             notify(.indexRebuilt, "other version")
             try openIndexOnce()
@@ -335,15 +337,14 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         // A handle that failed before may have left pages that only the cache knows: the
         // checkpoint writes and syncs them again.
         try database.run("PRAGMA wal_checkpoint(TRUNCATE)")
-        if state == .ready, try database.number("SELECT count(*) FROM mailboxes") == 0 {
-            state = .new
-        }
+        let mailboxes = try database.number("SELECT count(*) FROM mailboxes")
+        isNew = isNew || mailboxes == 0
         let kept = try meta(.uidValidity).map { UInt32(clamping: $0) }
         lastUIDValidity = kept ?? (accountState.uidValidityMark - 1)
         maildirTime = try meta(.maildirTime) ?? 0
         try finishRenames()
         try finishDeletes()
-        if state == .new {
+        if isNew {
             if accountState.hasDefaults { notify(.indexRebuilt, "index missing") }
             try scanFolders()
             try scanAll()
@@ -351,6 +352,18 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
             try scanFolders()
         }
         hasUnflushedNames = try hasUnflushedRows()
+    }
+
+    /// A migration that goes wrong is no reason to refuse the account: the Maildir has it all.
+    private func openDatabase() throws(StoreError) -> Migration.Found {
+        do throws(StoreError) {
+            return try Schema.migration.open(
+                in: account.descriptor, path: path, reached: { reached($0) })
+        } catch {
+            guard error.isFailedMigration else { throw error }
+            notify(.postponed, "index not migrated: \(error)")
+            return .unknown(0)
+        }
     }
 
     private func hasUnflushedRows() throws(StoreError) -> Bool {

@@ -40,6 +40,37 @@ import CSQLite
         while try statement.step() {}
     }
 
+    /// For the few statements that are put together at run time; never from a peer's octets.
+    func run(text sql: String) throws(StoreError) {
+        let statement = try Statement(text: sql, self)
+        while try statement.step() {}
+    }
+
+    func number(text sql: String) throws(StoreError) -> Int64 {
+        let statement = try Statement(text: sql, self)
+        return try statement.step() ? statement.integer(0) : 0
+    }
+
+    /// The text in the first column of the first row.
+    func text(_ sql: StaticString) throws(StoreError) -> String {
+        let statement = try Statement(sql, self)
+        return try statement.step() ? String(decoding: statement.octets(0), as: UTF8.self) : ""
+    }
+
+    /// Names of all tables but SQLite's own.
+    func tables() throws(StoreError) -> [String] {
+        let statement = try Statement(
+            """
+            SELECT name FROM sqlite_master WHERE type='table' AND name NOT LIKE 'sqlite|_%'
+              ESCAPE '|' ORDER BY name
+            """, self)
+        var names: [String] = []
+        while try statement.step() {
+            names.append(String(decoding: statement.octets(0), as: UTF8.self))
+        }
+        return names
+    }
+
     /// The number in the first column of the first row.
     func number(_ sql: StaticString) throws(StoreError) -> Int64 {
         let statement = try Statement(sql, self)
@@ -81,18 +112,34 @@ import CSQLite
     deinit { close(checkpoint: false) }
 
     fileprivate func prepare(_ sql: StaticString) throws(StoreError) -> OpaquePointer {
+        var prepared: Result<OpaquePointer, StoreError>?
+        sql.withUTF8Buffer { text in
+            unsafe prepared = prepare(text, UInt32(SQLITE_PREPARE_PERSISTENT), "\(sql)")
+        }
+        guard let prepared = unsafe prepared else { preconditionFailure("not prepared") }
+        return unsafe try prepared.get()
+    }
+
+    fileprivate func prepare(text sql: String) throws(StoreError) -> OpaquePointer {
+        var sql = sql
+        var prepared: Result<OpaquePointer, StoreError>?
+        sql.withUTF8 { text in unsafe prepared = prepare(text, 0, "at run time") }
+        guard let prepared = unsafe prepared else { preconditionFailure("not prepared") }
+        return unsafe try prepared.get()
+    }
+
+    private func prepare(
+        _ sql: UnsafeBufferPointer<UInt8>, _ flags: UInt32, _ name: String
+    ) -> Result<OpaquePointer, StoreError> {
         var statement: OpaquePointer?
-        let code = sql.withUTF8Buffer { text in
-            unsafe text.withMemoryRebound(to: CChar.self) { text in
-                unsafe sqlite3_prepare_v3(
-                    handle, text.baseAddress, Int32(text.count),
-                    UInt32(SQLITE_PREPARE_PERSISTENT), &statement, nil)
-            }
+        let code = unsafe sql.withMemoryRebound(to: CChar.self) { text in
+            unsafe sqlite3_prepare_v3(
+                handle, text.baseAddress, Int32(text.count), flags, &statement, nil)
         }
         guard code == SQLITE_OK, let statement = unsafe statement else {
-            throw error("prepare \(sql)", code)
+            return unsafe .failure(error("prepare \(name)", code))
         }
-        return unsafe statement
+        return unsafe .success(statement)
     }
 
     fileprivate func error(_ what: String, _ code: Int32) -> StoreError {
@@ -126,6 +173,11 @@ extension StoreError {
     fileprivate init(_ sql: StaticString, _ database: Database) throws(StoreError) {
         self.database = database
         unsafe pointer = try database.prepare(sql)
+    }
+
+    fileprivate init(text sql: String, _ database: Database) throws(StoreError) {
+        self.database = database
+        unsafe pointer = try database.prepare(text: sql)
     }
 
     deinit { unsafe sqlite3_finalize(pointer) }

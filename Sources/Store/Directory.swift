@@ -23,14 +23,16 @@ package struct DirectoryAccount: Equatable, Sendable {
 
 /// Domains, accounts, credentials. Usable from any thread; a call may wait for the disk.
 package final class Directory: @unchecked Sendable {  // safe: everything behind one lock
-    private static let version: Int64 = 1
+    /// The version that the database had before it was brought to this release's.
+    package let migratedFrom: Int64?
     private let lock = Mutex<Void>(())
     private let database: Database
     private var configured: Set<[UInt8]>
     private var isClosed = false
 
-    private init(_ database: Database, configured: Set<[UInt8]>) {
+    private init(_ database: Database, configured: Set<[UInt8]>, migratedFrom: Int64?) {
         self.database = database
+        self.migratedFrom = migratedFrom
         self.configured = configured
     }
 
@@ -45,32 +47,29 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
         try System.makeDirectory(PathOctets(stateDirectory))
         let real = try System.realPath(stateDirectory)
         let directory = try System.openDirectory(PathOctets(real))
-        let name = PathOctets("directory.sqlite")
-        if try System.status(name, in: directory.descriptor) == nil {
-            _ = try System.createFile(name, in: directory.descriptor)
+        let migration = DirectorySchema.migration
+        let database: Database
+        var migratedFrom: Int64?
+        switch try migration.open(in: directory.descriptor, path: real) {
+        case .ready(let found): database = found
+        case .new(let made):
+            database = made
             try System.synchronize(directory.descriptor, "state directory")
-        }
-        let database = try Database.open("\(real)/directory.sqlite")
-        switch try database.number("PRAGMA user_version") {
-        case version: break
-        case 0:
-            guard try database.number("SELECT count(*) FROM sqlite_master") == 0 else {
-                throw .index("directory.sqlite is not a directory", code: 26)
-            }
-            try database.begin()
-            try database.run("CREATE TABLE domains(name BLOB PRIMARY KEY) WITHOUT ROWID")
-            try database.run(
+        case .migrated(let found, let version):
+            database = found
+            migratedFrom = version
+        case .unknown(let version):
+            throw .index(
                 """
-                CREATE TABLE accounts(domain BLOB NOT NULL, local BLOB NOT NULL,
-                  created INTEGER NOT NULL, hash BLOB NOT NULL,
-                  PRIMARY KEY(domain, local)) WITHOUT ROWID
-                """)
-            try database.run("PRAGMA user_version=1")
-            try database.commit()
-        default: throw .index("directory.sqlite has another version", code: 26)
+                directory.sqlite has version \(version), this release knows up to \
+                \(migration.version): start the release that wrote it, or see "Versions" in \
+                docs/store.md
+                """, code: 26)
         }
         try database.run("PRAGMA wal_checkpoint(TRUNCATE)")
-        return Directory(database, configured: Set(configured.map(\.asciiLowercased)))
+        return Directory(
+            database, configured: Set(configured.map(\.asciiLowercased)),
+            migratedFrom: migratedFrom)
     }
 
     package func close() {

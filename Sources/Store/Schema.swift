@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Tables and statements of `index.sqlite`. Everything in it can be made again from the Maildir,
-// so another version is not migrated but rebuilt. docs/store.md.
+// so a version without steps to ours is rebuilt. docs/store.md.
 
 /// The layout of an account's index.
 enum Schema {
     static let version: Int64 = 1
 
-    static let statements: [StaticString] = [
+    /// From earlier versions. Nothing in the index is worth keeping an old copy for: beside newer
+    /// files it would give UIDs out twice.
+    static let migration = Migration(
+        name: "index.sqlite", version: version, statements: statements, steps: [], keepsOld: false)
+
+    private static let statements: [StaticString] = [
         // id is the UIDVALIDITY: unique in the account for ever, so an id never comes back.
         // previous: the directory before a rename that may not be finished on disk.
         // *_time: modification times of cur/ and new/ as of the rows; others mean: look again.
@@ -42,7 +47,6 @@ enum Schema {
         // Folders deleted on purpose, until they are known to be gone.
         "CREATE TABLE doomed_folders(id INTEGER PRIMARY KEY, directory BLOB NOT NULL)",
         "CREATE TABLE meta(key INTEGER PRIMARY KEY, value INTEGER NOT NULL)",
-        "PRAGMA user_version=1",
     ]
 }
 
@@ -171,25 +175,4 @@ extension Database {
     func query(_ query: Query) throws(StoreError) -> Statement {
         try statement(query.rawValue, query.sql)
     }
-
-    /// True if the tables are there in this version; makes them in an empty file.
-    func prepareIndex() throws(StoreError) -> IndexState {
-        switch try number("PRAGMA user_version") {
-        case Schema.version: return .ready
-        case 0:
-            guard try number("SELECT count(*) FROM sqlite_master") == 0 else {
-                return .otherVersion
-            }
-            try begin()
-            for statement in Schema.statements { try run(statement) }
-            try commit()
-            return .new
-        default: return .otherVersion
-        }
-    }
-}
-
-/// What was found at `index.sqlite`.
-enum IndexState: Equatable {
-    case ready, new, otherVersion
 }

@@ -38,6 +38,8 @@ package struct StoreNotice: Equatable, Sendable {
     package enum Kind: String, Sendable {
         /// `index.sqlite` was damaged or of another version and is made anew.
         case indexRebuilt = "index-rebuilt"
+        /// `index.sqlite` of an earlier release was brought forward.
+        case indexMigrated = "index-migrated"
         /// The damaged database was moved aside under this name.
         case indexMovedAside = "index-moved-aside"
         /// Files of other programs, or of an interrupted append, were taken in.

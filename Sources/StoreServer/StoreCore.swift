@@ -57,6 +57,11 @@ package final class StoreCore: Sendable {
         let directory = try Directory.open(
             stateDirectory: suite.server.stateDirectory,
             configured: suite.domains.map { Array($0) })
+        if let version = directory.migratedFrom {
+            Log.info(
+                "directory migrated",
+                [LogField("reason", "from version \(version); the old file is kept beside it")])
+        }
         let addresses = AddressBook(directory)
         addresses.apply(suite)
         let laneCount = settings.workers > 0 ? min(settings.workers, 256) : 32
@@ -85,7 +90,7 @@ package final class StoreCore: Sendable {
         switch notice.kind {
         case .indexRebuilt, .indexMovedAside, .deliveryRolledBack, .postponed:
             Log.warn("store repaired", fields)
-        case .adopted, .vanished, .folderChanged, .ignored:
+        case .adopted, .vanished, .folderChanged, .ignored, .indexMigrated:
             Log.info("store noticed", fields)
         }
     }

@@ -83,7 +83,8 @@ extension Reference {
         """
     }
 
-    private static func escaped(_ text: String) -> String {
+    /// Text as it is written in a manual page, mdoc(7).
+    package static func escaped(_ text: String) -> String {
         var result = ""
         for character in text {
             switch character {

@@ -6,6 +6,7 @@
 
 import Bytes
 import Config
+import Daemon
 import IMAP
 import Mail
 import SASL

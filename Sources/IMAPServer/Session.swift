@@ -5,6 +5,7 @@
 
 import Bytes
 import Config
+import Daemon
 import IMAP
 import Mail
 import StoreClient

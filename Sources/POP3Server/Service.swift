@@ -15,10 +15,13 @@ import Wire
 extension Program {
     /// The daemon of this module.
     package static var pop3d: Program {
-        Program(
+        let census = Census()
+        return Program(
             name: "pop3d",
             listeners: { suite in suite.pop3d.isEnabled ? suite.pop3d.listeners : [] },
-            makeService: { context, suite in POP3Service(context: context, suite: suite) })
+            makeService: { context, suite in
+                POP3Service(context: context, suite: suite, census: census)
+            })
     }
 }
 
@@ -34,9 +37,11 @@ package final class POP3Service: LoopService {
     private(set) var isDevelopment: Bool
     private(set) var tls: TLSContext?
     package private(set) var activeSessions = 0
+    private let census: Census
 
-    package init(context: LoopContext, suite: Suite) {
+    package init(context: LoopContext, suite: Suite, census: Census) {
         self.context = context
+        self.census = census
         settings = suite.pop3d
         isDevelopment = suite.server.devMode
         let path = suite.server.socketPath(Door.mailbox.socketName)
@@ -64,7 +69,7 @@ package final class POP3Service: LoopService {
         let listener = connection.listener
         let own = settings.listeners.first { $0.name == listener }
         guard
-            SessionCount.shared.enter(
+            census.enter(
                 listener, limit: settings.maxClients, listenerLimit: own?.maxClients)
         else {
             await refuse(connection, isImplicitTLS: own?.tlsImplicit ?? false)
@@ -76,7 +81,7 @@ package final class POP3Service: LoopService {
         await converse(connection, isImplicitTLS: own?.tlsImplicit ?? false)
         measurements.activeConnections.add(-1, [listener])
         activeSessions -= 1
-        SessionCount.shared.leave(listener)
+        census.leave(listener)
     }
 
     private func converse(_ connection: Connection, isImplicitTLS: Bool) async {

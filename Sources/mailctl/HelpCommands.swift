@@ -96,21 +96,9 @@ enum HelpCommands {
         return .ok
     }
 
-    private static func escaped(_ text: String) -> String {
-        var result = ""
-        for character in text {
-            switch character {
-            case "\\": result += "\\e"
-            case "-": result += "\\-"
-            default: result.append(character)
-            }
-        }
-        return result.hasPrefix(".") || result.hasPrefix("'") ? "\\&" + result : result
-    }
-
     private static func item(_ option: Option) -> String {
-        ".It Fl -\(escaped(option.name))" + (option.value.map { " Ar \($0)" } ?? "")
-            + "\n\(escaped(option.doc))\n"
+        ".It Fl -\(Reference.escaped(option.name))" + (option.value.map { " Ar \($0)" } ?? "")
+            + "\n\(Reference.escaped(option.doc))\n"
     }
 
     private static var page: String {
@@ -138,9 +126,10 @@ enum HelpCommands {
         for option in CommandLineParser.globalOptions { text += item(option) }
         text += ".El\n.Sh COMMANDS\n.Bl -tag -width Ds\n"
         for command in Commands.all where !command.isHidden {
-            let words = command.path.map { "Cm \(escaped($0))" }.joined(separator: " ")
-            let arguments = command.arguments.isEmpty ? "" : " Ar \(escaped(command.arguments))"
-            text += ".It \(words)\(arguments)\n\(escaped(command.summary)).\n"
+            let words = command.path.map { "Cm \(Reference.escaped($0))" }.joined(separator: " ")
+            let arguments =
+                command.arguments.isEmpty ? "" : " Ar \(Reference.escaped(command.arguments))"
+            text += ".It \(words)\(arguments)\n\(Reference.escaped(command.summary)).\n"
             for paragraph in command.detail { text += ".Pp\n\(sentences(paragraph))\n" }
             if !command.options.isEmpty {
                 text += ".Bl -tag -width Ds\n"
@@ -184,7 +173,7 @@ enum HelpCommands {
 
             """
         for command in Commands.all {
-            for example in command.examples { text += escaped(example) + "\n" }
+            for example in command.examples { text += Reference.escaped(example) + "\n" }
         }
         text += """
             .Ed
@@ -200,7 +189,7 @@ enum HelpCommands {
 
     /// One sentence per line, as mdoc(7) wants.
     private static func sentences(_ text: String) -> String {
-        var result = escaped(text)
+        var result = Reference.escaped(text)
         for end in [". ", ": "] where end == ". " {
             result = result.split(separator: end, omittingEmptySubsequences: false)
                 .joined(separator: ".\n")

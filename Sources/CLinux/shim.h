@@ -11,12 +11,14 @@
 #include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/signalfd.h>
@@ -56,6 +58,30 @@ static inline int martlet_epoll_ctl(int epoll, int operation, int fd, uint32_t e
     event.events = events;
     event.data.u64 = token;
     return epoll_ctl(epoll, operation, fd, &event);
+}
+
+static const uint32_t martlet_in_appeared = IN_CREATE | IN_MOVED_TO;
+static const uint32_t martlet_in_gone = IN_DELETE | IN_MOVED_FROM;
+static const uint32_t martlet_in_closed = IN_CLOSE_WRITE;
+static const uint32_t martlet_in_self = IN_DELETE_SELF | IN_MOVE_SELF;
+static const uint32_t martlet_in_overflow = IN_Q_OVERFLOW;
+
+static inline int martlet_inotify_open(void) { return inotify_init1(IN_CLOEXEC); }
+
+static inline int martlet_inotify_watch(int inotify, const char *path) {
+    return inotify_add_watch(inotify, path,
+                             martlet_in_appeared | martlet_in_gone | martlet_in_closed |
+                                 martlet_in_self | IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK);
+}
+
+static inline int martlet_inotify_forget(int inotify, int watch) {
+    return inotify_rm_watch(inotify, watch);
+}
+
+// 1 if the descriptor can be read within `milliseconds`.
+static inline int martlet_wait_readable(int fd, int milliseconds) {
+    struct pollfd one = {.fd = fd, .events = POLLIN};
+    return poll(&one, 1, milliseconds);
 }
 
 // Reads from a file what is in memory already (RWF_NOWAIT); EAGAIN or EOPNOTSUPP: it would block.

@@ -16,8 +16,8 @@ package enum DurableState: String, CaseIterable, Sendable {
     case folderMade, createCommitted
     case deleteCommitted, deleteMoved, deleteDone
     case renameCommitted, renameMoved, renameDone
-    case adoptRenamed, adoptCommitted
     case migrationRehearsed, migrationKept, migrationDone
+    case adoptRenamed, adoptCommitted, adoptRetired
 }
 
 /// One account's mailboxes. Never used from two threads at once, never from an event loop.
@@ -27,11 +27,13 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     package var observer: ((DurableState) -> Void)?
     /// True if flags wait to be written into file names.
     package internal(set) var hasUnflushedNames = false
+    /// How often a folder's names were compared with its rows, until somebody asks.
+    var comparisons = 0
 
     let root: MailRoot
     let account: File
     let maildir: File
-    private let path: String
+    let path: String
     private var opened: Database?
     /// Why the database must not be used any more, until it is opened anew.
     private var spoiled: StoreError?
@@ -98,6 +100,11 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     package func takeChanges() -> [MailboxChange] {
         defer { changes = [:] }
         return changes.values.sorted { $0.mailbox.rawValue < $1.mailbox.rawValue }
+    }
+
+    package func takeComparisons() -> Int {
+        defer { comparisons = 0 }
+        return comparisons
     }
 
     /// Throws the index away and makes it anew from the Maildir.
@@ -179,7 +186,9 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         let statement = try database.query(.updateMailbox)
         statement.bind(
             folder.id.rawValue, Int64(folder.uidNext), Int64(folder.modSeq),
-            Int64(folder.state.uidMark), Int64(folder.state.modSeqMark), Int64(folder.floor),
+            // 0: whoever opens the folder next knows that the rows are not complete.
+            folder.adopting == nil ? Int64(folder.state.uidMark) : 0,
+            Int64(folder.state.modSeqMark), Int64(folder.floor),
             folder.currentTime, folder.newTime)
         try statement.run()
         if folder.canClearDoomed {

@@ -95,6 +95,22 @@ struct FileName: Equatable {
         return wireSize != fileSize
     }
 
+    /// True if the form is that of this store: its sizes need no second look.
+    var isOurs: Bool {
+        guard fileSize != nil, uid != nil, wireSize == nil, otherFields.isEmpty else {
+            return false
+        }
+        // <sec>.M<usec>P<pid>Q<n>.<host>
+        let parts = unique.split(separator: 0x2E, maxSplits: 2)
+        return parts.count == 3 && parts[1].first == 0x4D && parts[1].contains(0x50)
+            && parts[1].contains(0x51)
+    }
+
+    /// A hash of the unique part with a key of this process.
+    static func uniqueHash(of name: PathOctets) -> Int {
+        name[..<(name.firstIndex { $0 == comma || $0 == colon } ?? name.endIndex)].hash
+    }
+
     /// Only the part before the first `,` or `:`, without taking the rest apart.
     static func unique(of name: PathOctets) -> PathOctets {
         Array(name.prefix { $0 != comma && $0 != colon })
@@ -109,6 +125,20 @@ struct FileName: Equatable {
         }
         return value <= limit ? value : nil
     }
+}
+
+extension ArraySlice<UInt8> {
+    /// 64 bits with a key of this process.
+    var hash: Int {
+        var hasher = Hasher()
+        unsafe withUnsafeBytes { unsafe hasher.combine(bytes: $0) }
+        return hasher.finalize()
+    }
+}
+
+extension PathOctets {
+    /// 64 bits with a key of this process.
+    var hash: Int { self[...].hash }
 }
 
 extension UniqueName {

@@ -26,6 +26,8 @@ final class Folder {
     /// The rows may be older than the directory (index lost or restored): UIDs below the mark may
     /// have been given out, and every client must look at everything again.
     var isBehind = false
+    /// Files are being taken in: the rows are not complete.
+    var adopting: Adopting?
     /// cur/ must be compared with the rows before it is used again.
     var needsScan = false
     /// Rows of `doomed` whose files are unlinked, but not durably.

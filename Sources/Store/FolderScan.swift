@@ -10,6 +10,10 @@ import Mail
 private struct FoundFolder {
     var directory: PathOctets
     var state: FolderState?
+    /// What another server left, if it is that which counts.
+    var foreign: ForeignUIDs?
+    /// Of the mailbox that was here before.
+    var formerUse = SpecialUse.none
 }
 
 /// A row of `mailboxes`.
@@ -57,16 +61,22 @@ extension AccountStore {
         let time = try System.status(maildir.descriptor).time
         let found = try foundFolders()
         var rows: [MailboxID: MailboxRow] = [:]
-        for row in try mailboxRows() { rows[row.id] = row }
+        var byDirectory: [PathOctets: MailboxRow] = [:]
+        for row in try mailboxRows() {
+            rows[row.id] = row
+            byDirectory[row.directory] = row
+        }
         let doomed = try doomedFolders()
 
         var kept: Set<MailboxID> = []
         var rest: [FoundFolder] = []
         for folder in found {
-            let byDirectory = rows.values.first { $0.directory == folder.directory }
-            if let state = folder.state {
-                if byDirectory?.id.rawValue == Int64(state.uidValidity) {
-                    kept.insert(MailboxID(rawValue: Int64(state.uidValidity)))
+            let byDirectory = byDirectory[folder.directory]
+            if let foreign = try foreignIdentity(folder, byDirectory) {
+                rest.append(foreign)
+            } else if let state = folder.state {
+                if byDirectory?.id == state.id {
+                    kept.insert(state.id)
                 } else {
                     rest.append(folder)
                 }
@@ -79,7 +89,7 @@ extension AccountStore {
         var moved: [(row: MailboxRow, name: MailboxName, directory: PathOctets)] = []
         var unknown: [FoundFolder] = []
         for folder in rest {
-            let id = folder.state.map { MailboxID(rawValue: Int64($0.uidValidity)) }
+            let id = folder.state?.id
             if let id, doomed.contains(id) { continue }
             if let id, let row = rows[id], !kept.contains(id), !row.directory.isEmpty,
                 !folder.directory.isEmpty, let name = FolderName.mailbox(of: folder.directory)
@@ -132,6 +142,37 @@ extension AccountStore {
         return found
     }
 
+    /// A folder that Dovecot or Courier kept until now takes its UIDVALIDITY along, unless our own
+    /// messages are in it.
+    private func foreignIdentity(
+        _ folder: FoundFolder, _ row: MailboxRow?
+    ) throws(StoreError) -> FoundFolder? {
+        guard let root = try openFolderDirectory(folder.directory),
+            let foreign = try ForeignUIDs.header(in: root.descriptor)
+        else { return nil }
+        if let state = folder.state {
+            guard state.uidValidity != foreign.uidValidity, state.uidMark == FolderState.uidStep
+            else { return nil }
+        }
+        if let row {
+            let numbers = try database.query(.mailboxByID).bind(row.id.rawValue)
+            let isUsed = try numbers.step() && numbers.integer(3) > 1
+            numbers.reset()
+            guard !isUsed else { return nil }
+        } else if folder.state != nil {
+            let current = try System.openDirectory(.cur, in: root.descriptor)
+            for name in try System.names(in: current.descriptor) where FileName(name).uid != nil {
+                return nil
+            }
+        }
+        var found = folder
+        found.formerUse = folder.state?.specialUse ?? row?.specialUse ?? .none
+        found.state = nil
+        found.foreign = try ForeignUIDs.read(
+            in: root.descriptor, uidValidity: foreign.uidValidity)
+        return found
+    }
+
     private func setTemporaryName(_ row: MailboxRow) throws(StoreError) {
         let statement = try database.query(.renameMailbox).bind(row.id.rawValue)
         statement.set(2, [0xFF] + PathOctets("\(row.id.rawValue)"))
@@ -173,8 +214,17 @@ extension AccountStore {
         guard let root = try openFolderDirectory(folder.directory) else { return }
         var uidNext: Int64 = 0  // unknown: below the mark
         var state: FolderState
-        if let found = folder.state, !kept.contains(MailboxID(rawValue: Int64(found.uidValidity))) {
+        if let found = folder.state, !kept.contains(found.id) {
             state = found
+        } else if let foreign = folder.foreign {
+            state = FolderState(foreign, specialUse: folder.formerUse)
+            while true {
+                let isTaken = try isTaken(state.id)
+                guard isTaken || kept.contains(state.id) else { break }
+                state.twin += 1
+            }
+            try raiseUIDValidityMark(past: state.uidValidity)
+            try state.write(in: root.descriptor)
         } else {
             // New here, or a copy of another folder: nothing was given out under this number.
             state = FolderState(
@@ -183,11 +233,30 @@ extension AccountStore {
             try state.write(in: root.descriptor)
             uidNext = 1
         }
-        let id = MailboxID(rawValue: Int64(state.uidValidity))
+        let id = state.id
         kept.insert(id)
         lastUIDValidity = max(lastUIDValidity, state.uidValidity)
         try insertMailbox(id, name, folder.directory, state, uidNext: uidNext)
         if accountState.hasDefaults { notify(.folderChanged, "found: \(name.text)") }
+    }
+
+    private func isTaken(_ id: MailboxID) throws(StoreError) -> Bool {
+        let row = try database.query(.mailboxByID).bind(id.rawValue)
+        defer { row.reset() }
+        return try row.step()
+    }
+
+    /// No mailbox made later gets this UIDVALIDITY, even if the index is lost.
+    private func raiseUIDValidityMark(past value: UInt32) throws(StoreError) {
+        let last = try ForeignUIDs.lastUIDValidity(in: maildir.descriptor) ?? 0
+        let greatest = max(value, last)
+        lastUIDValidity = max(lastUIDValidity, greatest)
+        guard greatest >= accountState.uidValidityMark else { return }
+        var raised = accountState
+        let (mark, overflow) = greatest.addingReportingOverflow(AccountState.uidValidityStep)
+        raised.uidValidityMark = overflow ? .max : mark
+        try raised.write(in: maildir.descriptor)
+        accountState = raised
     }
 
     /// - Parameter uidNext: 0 if the rows are lost and numbers below the marks may be in use.
@@ -253,8 +322,10 @@ extension AccountStore {
         var isBehind = uidNext == 0
         uidNext = max(uidNext, 1)
         let read = try FolderState.read(in: root.descriptor)
-        var state = read ?? FolderState(uidValidity: UInt32(clamping: id.rawValue), specialUse: use)
-        guard Int64(state.uidValidity) == id.rawValue else {
+        var made = FolderState(uidValidity: 0, specialUse: use)
+        made.id = id
+        var state = read ?? made
+        guard state.id == id else {
             try scanFolders()
             throw .noSuchMailbox
         }

@@ -42,6 +42,9 @@ struct FolderState: Equatable {
     static let modSeqStep: UInt64 = 10_000
 
     var uidValidity: UInt32
+    /// Not 0 if another mailbox of the account has the same UIDVALIDITY: folders of other servers
+    /// may.
+    var twin: UInt32 = 0
     var uidMark: UInt32
     var modSeqMark: UInt64
     var specialUse: SpecialUse
@@ -51,6 +54,23 @@ struct FolderState: Equatable {
         self.uidMark = Self.uidStep
         self.modSeqMark = Self.modSeqStep
         self.specialUse = specialUse
+    }
+
+    /// What another server left: every UID below its UIDNEXT was given out, no other.
+    init(_ foreign: ForeignUIDs, specialUse: SpecialUse) {
+        uidValidity = foreign.uidValidity
+        uidMark = foreign.uidNext
+        modSeqMark = foreign.server.modSeqMark
+        self.specialUse = specialUse
+    }
+
+    /// UIDVALIDITY, and what tells twins apart above it.
+    var id: MailboxID {
+        get { MailboxID(rawValue: Int64(twin) << 32 | Int64(uidValidity)) }
+        set {
+            uidValidity = UInt32(truncatingIfNeeded: newValue.rawValue)
+            twin = UInt32(truncatingIfNeeded: newValue.rawValue >> 32)
+        }
     }
 
     /// Nil for anything but a complete file of version 1.
@@ -75,6 +95,7 @@ struct FolderState: Equatable {
                 .flatMap({ SpecialUse(rawValue: $0) })
         else { return nil }
         uidValidity = validity
+        twin = numbers["twin"].flatMap { UInt32(exactly: $0) } ?? 0
         self.uidMark = uidMark
         self.modSeqMark = modSeqMark
         specialUse = use
@@ -88,7 +109,7 @@ struct FolderState: Equatable {
             uid-mark \(uidMark)
             modseq-mark \(modSeqMark)
             special-use \(specialUse.rawValue)
-            end
+            \(twin == 0 ? "" : "twin \(twin)\n")end
 
             """)
     }
@@ -222,6 +243,7 @@ struct KeywordTable: Equatable {
 /// `Maildir/subscriptions` in Dovecot's format 2: a line per mailbox, levels separated by TAB.
 enum Subscriptions {
     static let fileName = "subscriptions"
+    static let courierFileName = "courierimapsubscribed"
     static let countLimit = 10_000
     private static let header = [UInt8]("V\t2\n\n")
 
@@ -238,6 +260,15 @@ enum Subscriptions {
             names.append(name)
         }
         return names
+    }
+
+    /// Courier's `courierimapsubscribed`: `INBOX.A.B`, used as long as there is no other file.
+    static func parseCourier(_ octets: [UInt8]) -> [MailboxName] {
+        let prefix = [UInt8]("INBOX.")
+        let plain = octets.split(separator: 0x0A).prefix(countLimit).map { line in
+            line.starts(with: prefix) ? Array(line.dropFirst(prefix.count)) : Array(line)
+        }
+        return parse(Array(plain.joined(separator: [0x0A])))
     }
 
     static func octets(_ names: [MailboxName]) -> [UInt8] {

@@ -80,8 +80,7 @@ extension AccountStore {
         try System.synchronize(maildir.descriptor, "Maildir")
         reached(.folderMade)
         try transaction { () throws(StoreError) in
-            try insertMailbox(
-                MailboxID(rawValue: Int64(state.uidValidity)), name, directory, state, uidNext: 1)
+            try insertMailbox(state.id, name, directory, state, uidNext: 1)
             try setMeta(.uidValidity, Int64(lastUIDValidity))
         }
         reached(.createCommitted)
@@ -89,15 +88,17 @@ extension AccountStore {
 
     /// INBOX is always there; the others once, so that a user may delete them.
     func makeDefaults() throws(StoreError) {
-        var names = [MailboxName.inbox]
+        let isForeign = try hasForeignSubscriptions()
+        var names = isForeign ? [] : [MailboxName.inbox]
         for (text, use) in Self.defaults {
             guard let name = MailboxName([UInt8](text)) else { continue }
-            names.append(name)
             if let id = try mailboxID(name) {
                 try setSpecialUse(id, use)
+                if isForeign { continue }  // the user's choice
             } else {
                 try createNow(name, use)
             }
+            names.append(name)
         }
         var subscribed = try subscriptions()
         for name in names where !subscribed.contains(name) { subscribed.append(name) }
@@ -158,7 +159,7 @@ extension AccountStore {
         let trash = PathOctets("martlet-removed-\(id.rawValue)")
         if let root = try System.openDirectoryIfPresent(directory, in: maildir.descriptor),
             let state = try FolderState.read(in: root.descriptor),
-            Int64(state.uidValidity) == id.rawValue
+            state.id == id
         {
             _ = try System.rename(
                 directory, in: maildir.descriptor, to: trash, in: maildir.descriptor)
@@ -287,9 +288,22 @@ extension AccountStore {
         }
     }
 
-    private func subscriptions() throws(StoreError) -> [MailboxName] {
-        let octets = try DurableFile.read(Subscriptions.fileName, in: maildir.descriptor)
-        return Subscriptions.parse(octets ?? [])
+    func subscriptions() throws(StoreError) -> [MailboxName] {
+        if let octets = try DurableFile.read(Subscriptions.fileName, in: maildir.descriptor) {
+            return Subscriptions.parse(octets)
+        }
+        let courier = try DurableFile.read(
+            Subscriptions.courierFileName, in: maildir.descriptor)
+        return Subscriptions.parseCourier(courier ?? [])
+    }
+
+    /// True before an account's first change, if another server left subscriptions.
+    private func hasForeignSubscriptions() throws(StoreError) -> Bool {
+        for name in [Subscriptions.fileName, Subscriptions.courierFileName]
+        where try System.status(PathOctets(name), in: maildir.descriptor) != nil {
+            return true
+        }
+        return false
     }
 
     private func putSubscriptions(_ names: [MailboxName]) throws(StoreError) {

@@ -113,5 +113,16 @@ enum MessageText {
         return count
     }
 
+    /// LFs without a CR in a whole message.
+    static func bareLineFeeds(in octets: [UInt8]) -> Int64 {
+        var count: Int64 = 0
+        var last: UInt8 = 0
+        for octet in octets {
+            if octet == .lf, last != .cr { count += 1 }
+            last = octet
+        }
+        return count
+    }
+
     static let chunkOctets = 128 << 10
 }

@@ -65,7 +65,7 @@ enum Query: Int {
     case finishRename, removeMailbox, setSpecialUse, mailboxTimes
     case insertMessage, insertFile, copyFile, removeMessage, removeFile
     case snapshot, snapshotRange, rangeWithFlags, changedEntries, entry, setFlags
-    case totals, fileName, unflushed, setName, folderFiles, folderFileNames, hasUnflushed
+    case totals, fileName, unflushed, setName, bothFlags, folderFileNames, hasUnflushed
     case insertExpunged, vanishedSince, expungedCount, expungedFloor, pruneExpunged
     case insertDoomed, doomed, clearDoomed, insertDoomedFolder, doomedFolders, clearDoomedFolder
     case touchMessages, setBothFlags, setDiskFlags
@@ -143,11 +143,7 @@ enum Query: Int {
               WHERE m.flags <> m.disk_flags ORDER BY m.mailbox, m.uid LIMIT ?1
             """
         case .setName: "UPDATE files SET name=?3 WHERE mailbox=?1 AND uid=?2"
-        case .folderFiles:
-            """
-            SELECT m.uid, m.flags, m.disk_flags, f.name FROM messages m
-              JOIN files f ON f.mailbox=m.mailbox AND f.uid=m.uid WHERE m.mailbox=?1
-            """
+        case .bothFlags: "SELECT flags, disk_flags FROM messages WHERE mailbox=?1 AND uid=?2"
         case .folderFileNames: "SELECT uid, name FROM files WHERE mailbox=?1"
         case .hasUnflushed: "SELECT 1 FROM messages WHERE flags <> disk_flags LIMIT 1"
         case .insertExpunged: "INSERT OR REPLACE INTO expunged VALUES(?1, ?2, ?3)"

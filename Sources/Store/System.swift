@@ -341,8 +341,16 @@ enum System {
     /// True if this process has the lock on the file now.
     static func lock(_ descriptor: Int32) -> Bool { flock(descriptor, LOCK_EX | LOCK_NB) == 0 }
 
-    /// Every name in a directory but `.` and `..`, and what the directory says it is.
-    static func names(in directory: Int32) throws(StoreError) -> [[UInt8]] {
+    /// Every name in a directory but `.` and `..`.
+    static func names(in directory: Int32) throws(StoreError) -> [PathOctets] {
+        var names: [PathOctets] = []
+        try eachName(in: directory) { names.append($0) }
+        return names
+    }
+
+    static func eachName(
+        in directory: Int32, _ body: (PathOctets) -> Void
+    ) throws(StoreError) {
         // A descriptor of its own: the position of a directory belongs to the open file.
         let opened = retrying {
             Int(unsafe openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC))
@@ -354,17 +362,16 @@ enum System {
             throw .system("read directory", code)
         }
         defer { unsafe closedir(stream) }
-        var names: [[UInt8]] = []
         while true {
             errno = 0
             guard let entry = unsafe readdir(stream) else {
                 guard errno == 0 else { throw .system("read directory") }
-                return names
+                return
             }
             let name = unsafe withUnsafeBytes(of: entry.pointee.d_name) { buffer in
                 unsafe [UInt8](buffer.prefix { $0 != 0 })
             }
-            if name != [0x2E], name != [0x2E, 0x2E] { names.append(name) }
+            if name != [0x2E], name != [0x2E, 0x2E] { body(name) }
         }
     }
 

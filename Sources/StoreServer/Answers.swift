@@ -90,11 +90,15 @@ extension DoorConnection {
         }
         let watcher = watcher(session)
         let watchers = core.watchers
+        let account = session.account
         do throws(StoreFailure) {
             // Watched from the moment of the snapshot: nothing can change in between.
             var snapshot = try await onAccount(session) { store throws(StoreError) in
                 let snapshot = try store.snapshot(name)
                 watchers.add(watcher, address, snapshot.id)
+                if watchers.watch(account, snapshot.id, path: store.watchPath(snapshot.id)) {
+                    try store.noticed(snapshot.id, FolderEvents())  // what happened in between
+                }
                 return snapshot
             }
             guard sessions[session.handle] != nil else {

@@ -113,6 +113,8 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
 
     private func publish(_ store: AccountStore) {
         for change in store.takeChanges() { watchers.publish(store.address, change) }
+        let comparisons = store.takeComparisons()
+        if comparisons > 0 { metrics.comparisons.increment(by: UInt64(comparisons)) }
     }
 
     private func note(_ error: StoreError, _ address: EmailAddress) {

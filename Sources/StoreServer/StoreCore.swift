@@ -174,7 +174,18 @@ package final class StoreCore: Sendable {
 
     /// Writes file names behind and closes idle accounts.
     func housekeep() async {
+        for folder in watchers.unwatched { await lookAt(folder.account, folder.mailbox) }
         for lane in lanes where lane.hasWork { await run(on: lane) { lane.housekeep() } }
+    }
+
+    /// Takes in what other programs did to an open mailbox.
+    func lookAt(
+        _ account: AccountRef, _ mailbox: MailboxID, _ events: FolderEvents = FolderEvents()
+    ) async {
+        // What fails is in the log already; the next request of a session meets it again.
+        _ = await perform(account) { store throws(StoreError) in
+            try store.noticed(mailbox, events)
+        }
     }
 
     /// Closes every account and the directory.

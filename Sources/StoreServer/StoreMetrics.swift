@@ -38,6 +38,9 @@ struct StoreMetrics: Sendable {
         "msgstored_refused_frames_total",
         help: "Connections that were closed because of a frame that made no sense.",
         labels: ["door"])
+    let comparisons = Metrics.shared.counter(
+        "msgstored_folder_comparisons_total",
+        help: "How often the names in a folder were compared with the index.")
     let failures = Metrics.shared.counter(
         "msgstored_store_errors_total", help: "Operations that failed because of disk or index.")
 }

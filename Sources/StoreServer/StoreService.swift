@@ -28,6 +28,9 @@ package final class StoreService: LoopService {
         context.spawn { await self.passEvents() }
         if isFirst {
             context.spawn { await self.housekeep() }
+            if let maildirs = core.watchers.maildirs {
+                context.spawn { await self.lookAtMaildirs(maildirs) }
+            }
         }
     }
 
@@ -62,6 +65,16 @@ package final class StoreService: LoopService {
         while true {
             for (notice, highestModSeq) in await inbox.take() {
                 connections[notice.connection]?.notify(notice, highestModSeq)
+            }
+        }
+    }
+
+    /// Looks at folders in which the kernel has seen something.
+    private func lookAtMaildirs(_ maildirs: MaildirWatch) async {
+        let core = core
+        while true {
+            for seen in await maildirs.take() {
+                context.spawn { await core.lookAt(seen.account, seen.mailbox, seen.changes) }
             }
         }
     }

@@ -32,6 +32,16 @@ final class WatchRegistry: Sendable {
 
     private let watchers = Mutex<[Key: Set<Watcher>]>([:])
 
+    /// An open mailbox and the kernel's watches on it; nil: it has none.
+    private struct Directories {
+        var account: AccountRef
+        var watches: [Int32]?
+    }
+
+    /// Nil where there is no inotify.
+    let maildirs = MaildirWatch()
+    private let directories = Mutex<[Key: Directories]>([:])
+
     func add(_ watcher: Watcher, _ account: EmailAddress, _ mailbox: MailboxID) {
         watchers.withLock {
             _ = $0[Key(account: account, mailbox: mailbox), default: []].insert(watcher)
@@ -40,9 +50,42 @@ final class WatchRegistry: Sendable {
 
     func remove(_ watcher: Watcher, _ account: EmailAddress, _ mailbox: MailboxID) {
         let key = Key(account: account, mailbox: mailbox)
-        watchers.withLock { watchers in
+        let isLast = watchers.withLock { watchers in
             watchers[key]?.remove(watcher)
-            if watchers[key]?.isEmpty == true { watchers[key] = nil }
+            guard watchers[key]?.isEmpty == true else { return false }
+            watchers[key] = nil
+            return true
+        }
+        guard isLast else { return }
+        directories.withLock { directories in
+            // Opened again meanwhile: it stays watched.
+            guard watchers.withLock({ $0[key] == nil }) else { return }
+            if let watches = directories.removeValue(forKey: key)?.watches {
+                maildirs?.remove(watches)
+            }
+        }
+    }
+
+    /// Has the kernel watch the mailbox's directories, from the first session on. On the account's
+    /// lane, behind `add`.
+    ///
+    /// - Returns: true if it did not before.
+    func watch(_ account: AccountRef, _ mailbox: MailboxID, path: String?) -> Bool {
+        let key = Key(account: account.address, mailbox: mailbox)
+        return directories.withLock { directories in
+            if directories[key]?.account == account { return false }
+            if let watches = directories[key]?.watches { maildirs?.remove(watches) }
+            directories[key] = Directories(
+                account: account,
+                watches: path.flatMap { maildirs?.add(account, mailbox, path: $0) })
+            return true
+        }
+    }
+
+    /// Open mailboxes that the kernel does not watch.
+    var unwatched: [(account: AccountRef, mailbox: MailboxID)] {
+        directories.withLock { directories in
+            directories.compactMap { $0.value.watches == nil ? ($0.value.account, $0.key.mailbox) : nil }
         }
     }
 

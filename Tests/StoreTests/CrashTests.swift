@@ -11,7 +11,7 @@ import Testing
 @testable import Store
 
 /// Disks as they were at the durable states an operation went through.
-private final class Crashes {
+final class Crashes {
     struct Disk {
         var state: DurableState
         var path: String

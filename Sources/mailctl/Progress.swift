@@ -3,6 +3,7 @@
 // How far long work is: a bar on a terminal, one JSON object a second with --json, nothing without
 // a terminal. Always on standard error, so that results can be piped.
 
+import CLinux
 import Glibc
 
 /// Counts items of long work and shows it.

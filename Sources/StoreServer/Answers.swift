@@ -84,9 +84,10 @@ extension DoorConnection {
         _ name: MailboxName, _ mode: OpenMode, _ session: Session, _ id: UInt32
     ) async throws(StoreFailure) -> Reply {
         let address = session.account.address
+        var lease: Lease?
         if mode == .maildrop {
             guard name.isInbox else { throw .notPermitted }
-            guard core.maildrops.lock(address) else { throw .inUse }
+            lease = try await maildropLease(address)
         }
         let watcher = watcher(session)
         let watchers = core.watchers
@@ -110,14 +111,29 @@ extension DoorConnection {
             } else {
                 session.open[snapshot.id] = mode
             }
+            if let lease { session.maildrop = lease }
             sendEntries(snapshot.entries, id)
             snapshot.entries = []
             return .opened(snapshot)
         } catch {
-            if mode == .maildrop {
-                core.maildrops.unlock(address)
-            }
+            if let lease { core.leases.release(lease) }
             throw error
+        }
+    }
+
+    /// RFC 1939 §4: one session at a time.
+    private func maildropLease(_ address: EmailAddress) async throws(StoreFailure) -> Lease {
+        let leases = core.leases
+        let key = LeaseKey(.maildrop, address.octets)
+        let outcome = await core.run(on: core.lane(of: address)) {
+            Result { () throws(StoreError) in
+                try leases.acquire(key, for: Lease.lifeOfProcess)
+            }
+        }
+        switch outcome {
+        case .success(let lease?): return lease
+        case .success(nil): throw .inUse
+        case .failure(let error): throw StoreFailure(error)
         }
     }
 

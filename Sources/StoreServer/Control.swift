@@ -192,7 +192,7 @@ extension DoorConnection {
         try await onDirectory(removes: account.address) { directory throws(StoreError) in
             try directory.removeAccount(account.address)
         }
-        core.watchers.publishRemoval(of: account.address)
+        core.notifier.publishRemoval(of: account.address)
         let lane = core.lane(of: account.address)
         let root = core.root
         let outcome = await core.run(on: lane) {

@@ -15,6 +15,8 @@ final class Session {
     let handle: SessionHandle
     let account: AccountRef
     var open: [MailboxID: OpenMode] = [:]
+    /// Held while INBOX is open as a maildrop.
+    var maildrop: Lease?
 
     init(handle: SessionHandle, account: AccountRef) {
         self.handle = handle
@@ -252,7 +254,10 @@ final class DoorConnection {
     func closeMailbox(_ mailbox: MailboxID, of session: Session) {
         guard let mode = session.open.removeValue(forKey: mailbox) else { return }
         core.watchers.remove(watcher(session), session.account.address, mailbox)
-        if mode == .maildrop { core.maildrops.unlock(session.account.address) }
+        if mode == .maildrop, let lease = session.maildrop {
+            session.maildrop = nil
+            core.leases.release(lease)
+        }
     }
 
     func end(_ session: Session) {

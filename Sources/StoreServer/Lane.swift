@@ -18,11 +18,6 @@ struct AccountRef: Sendable, Hashable {
 
 /// One thread's accounts: opened when needed, the longest unused ones closed.
 final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the lane's thread only
-    private struct Open {
-        var store: AccountStore
-        var lastUse: MonotonicInstant
-    }
-
     /// Messages that one flush may cover.
     private static let batchLimit = 128
     private static let idleTime = Duration.seconds(300)
@@ -31,21 +26,21 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
     private let root: MailRoot
     private let limit: Int
     private let addresses: AddressBook
-    private let watchers: WatchRegistry
+    private let notifier: any Notifier
     private let metrics: StoreMetrics
-    private var accounts: [EmailAddress: Open] = [:]
+    private var accounts = OpenAccounts()
     private let waiting = Mutex<[AccountRef: [QueuedAppend]]>([:])
     private let open = Atomic<Int>(0)
 
     init(
-        index: Int, root: MailRoot, limit: Int, addresses: AddressBook, watchers: WatchRegistry,
+        index: Int, root: MailRoot, limit: Int, addresses: AddressBook, notifier: any Notifier,
         metrics: StoreMetrics
     ) {
         self.index = index
         self.root = root
         self.limit = limit
         self.addresses = addresses
-        self.watchers = watchers
+        self.notifier = notifier
         self.metrics = metrics
     }
 
@@ -84,26 +79,19 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         guard addresses.generation(of: account.address) == account.generation else {
             throw .noSuchAccount
         }
-        if let found = accounts[account.address]?.store {
-            accounts[account.address]?.lastUse = .now
-            return found
-        }
-        while accounts.count >= limit,
-            let oldest = accounts.min(by: { $0.value.lastUse < $1.value.lastUse })
-        {
-            shut(oldest.key)
-        }
+        if let found = accounts.use(account.address) { return found }
+        while accounts.count >= limit, let oldest = accounts.oldest { shut(oldest.address) }
         let store = try root.openAccount(account.address)
-        accounts[account.address] = Open(store: store, lastUse: .now)
+        accounts.insert(store, account.address)
         open.store(accounts.count, ordering: .relaxed)
         return store
     }
 
     private func shut(_ address: EmailAddress) {
-        guard let closing = accounts.removeValue(forKey: address) else { return }
+        guard let closing = accounts.remove(address) else { return }
         open.store(accounts.count, ordering: .relaxed)
         do throws(StoreError) {
-            try closing.store.close()
+            try closing.close()
         } catch {
             Log.warn(
                 "account not closed cleanly",
@@ -112,7 +100,7 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
     }
 
     private func publish(_ store: AccountStore) {
-        for change in store.takeChanges() { watchers.publish(store.address, change) }
+        notifier.publish(store.address, store.takeChanges())
         let comparisons = store.takeComparisons()
         if comparisons > 0 { metrics.comparisons.increment(by: UInt64(comparisons)) }
     }
@@ -132,7 +120,8 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
 
     func housekeep() {
         let now = MonotonicInstant.now
-        for (address, account) in accounts {
+        for account in accounts.all {
+            let address = account.address
             if account.store.hasUnflushedNames {
                 do throws(StoreError) {
                     try account.store.flushNames(limit: 256)
@@ -147,7 +136,7 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
     }
 
     func closeAll() {
-        for address in Array(accounts.keys) { shut(address) }
+        for account in accounts.all { shut(account.address) }
     }
 
     // MARK: - Appending

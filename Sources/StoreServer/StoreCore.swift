@@ -19,7 +19,9 @@ package final class StoreCore: Sendable {
     let addresses: AddressBook
     let hashing: Hashing
     let watchers = WatchRegistry()
-    let maildrops = Maildrops()
+    let notifier: any Notifier
+    /// Of what connections hold; they end with this process.
+    let leases: any LeaseStore
     let metrics = StoreMetrics()
     let startedAt: SecondsSince1970
     let deliveries = Atomic<UInt64>(0)
@@ -30,19 +32,23 @@ package final class StoreCore: Sendable {
 
     private init(
         root: MailRoot, directory: Directory, addresses: AddressBook, hashing: Hashing,
-        laneCount: Int, openAccounts: Int, startedAt: SecondsSince1970
+        laneCount: Int, openAccounts: Int, startedAt: SecondsSince1970,
+        notifier: any Notifier = LocalNotifier(), leases: any LeaseStore = LocalLeases()
     ) {
         self.root = root
         self.directory = directory
         self.addresses = addresses
         self.hashing = hashing
         self.startedAt = startedAt
+        self.notifier = notifier
+        self.leases = leases
+        notifier.listen(watchers)
         laneWorkers = Workers(count: laneCount, name: "store")
         let perLane = max(8, openAccounts / laneCount)
-        let (watchers, metrics) = (watchers, metrics)
+        let metrics = metrics
         lanes = (0..<laneCount).map { index in
             Lane(
-                index: index, root: root, limit: perLane, addresses: addresses, watchers: watchers,
+                index: index, root: root, limit: perLane, addresses: addresses, notifier: notifier,
                 metrics: metrics)
         }
     }

@@ -23,8 +23,8 @@ struct Watcher: Hashable, Sendable {
     }
 }
 
-/// All open mailboxes of all connections.
-final class WatchRegistry: Sendable {
+/// All open mailboxes of all connections of this process.
+final class WatchRegistry: ChangeListener {
     private struct Key: Hashable {
         var account: EmailAddress
         var mailbox: MailboxID
@@ -89,8 +89,7 @@ final class WatchRegistry: Sendable {
         }
     }
 
-    /// Called on the account's lane after a change is durable.
-    func publish(_ account: EmailAddress, _ change: MailboxChange) {
+    func mailboxChanged(_ account: EmailAddress, _ change: MailboxChange) {
         let told = watchers.withLock { $0[Key(account: account, mailbox: change.mailbox)] } ?? []
         for watcher in told {
             watcher.inbox.put(
@@ -102,7 +101,7 @@ final class WatchRegistry: Sendable {
     }
 
     /// Everybody who has anything of this account open: it is gone.
-    func publishRemoval(of account: EmailAddress) {
+    func accountGone(_ account: EmailAddress) {
         let told = watchers.withLock { $0.filter { $0.key.account == account } }
         for (key, watchers) in told {
             for watcher in watchers {
@@ -159,14 +158,4 @@ final class LoopInbox: Sendable {
             return state.notices
         }
     }
-}
-
-/// Accounts whose INBOX a POP3 session holds. RFC 1939 §4.
-final class Maildrops: Sendable {
-    private let held = Mutex<Set<EmailAddress>>([])
-
-    /// False if somebody else has it.
-    func lock(_ account: EmailAddress) -> Bool { held.withLock { $0.insert(account).inserted } }
-
-    func unlock(_ account: EmailAddress) { held.withLock { _ = $0.remove(account) } }
 }

@@ -6,14 +6,14 @@
 import Bytes
 
 /// Sizes in octets: 26214400, "25 MB" (10^6), "25 MiB" (2^20).
-enum SizeNotation {
+package enum SizeNotation {
     private static let units: [(name: String, octets: Int)] = [
         ("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10),
         ("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000),
         ("B", 1),
     ]
 
-    static func parse(_ text: String) -> Int? {
+    package static func parse(_ text: String) -> Int? {
         let octets = Array(text.utf8)
         let digits = octets.prefix { $0.isASCIIDigit }
         guard !digits.isEmpty, digits.count <= 18,

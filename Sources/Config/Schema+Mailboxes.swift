@@ -93,6 +93,28 @@ extension Schema {
                 path: "msgstored.normalize_case", target: .suite(.flag(\.msgstored.normalizeCase)),
                 doc: "Alice@example.com and alice@example.com are the same account."),
             Key(
+                path: "msgstored.quota",
+                target: .suite(.size(\.msgstored.quota, 0...(1 << 60))),
+                doc: """
+                    What an account may keep, in octets; 0: no limit. A domain or account can have \
+                    its own: mailctl quota set.
+                    """),
+            Key(
+                path: "msgstored.quota_messages",
+                target: .suite(.count(\.msgstored.quotaMessages, 0...1_000_000_000)),
+                doc: "How many messages an account may keep; 0: no limit."),
+            Key(
+                path: "msgstored.quota_warning",
+                target: .suite(.count(\.msgstored.quotaWarning, 0...100)),
+                doc: "Per cent of a quota from which on the log has a warning; 0: never."),
+            Key(
+                path: "msgstored.quota_full_tempfail",
+                target: .suite(.flag(\.msgstored.quotaTemporary)),
+                doc: """
+                    True: mail for a full account is refused with 452, so that senders try again \
+                    for days; false: with 552, so that they are told at once.
+                    """),
+            Key(
                 path: "msgstored.workers",
                 target: .suite(.count(\.msgstored.workers, 0...256)),
                 doc: "Threads for files and databases; 0: chosen from the number of cores."),
@@ -140,7 +162,7 @@ extension Schema {
         + later(
             "msgstored",
             [
-                "search", "quota", "quota_warning", "trash_expire", "junk_expire",
+                "search", "trash_expire", "junk_expire",
                 "min_free_space", "line_endings", "sqlite.path", "sqlite.cache", "postgres.dsn",
                 "postgres.pool", "s3.endpoint", "s3.bucket", "s3.region", "s3.access_key_file",
                 "s3.secret_key_file", "s3.path_style", "s3.cache", "rados.conf", "rados.pool",

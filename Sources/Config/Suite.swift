@@ -210,6 +210,14 @@ package struct StoreSettings: Sendable, Equatable {
     /// Characters that start a subaddress (RFC 5233); empty: none.
     package var subaddress = "+"
     package var normalizeCase = true
+    /// Octets that an account may keep; 0: no limit. Accounts and domains can have their own.
+    package var quota = 0
+    /// Messages that an account may keep; 0: no limit.
+    package var quotaMessages = 0
+    /// Per cent of a quota; 0: no warnings.
+    package var quotaWarning = 90
+    /// True: mail for a full account is refused for now (452), not for good (552).
+    package var quotaTemporary = false
     package var metrics = MetricsSettings(port: 9103)
     /// Threads for blocking work; 0: chosen from the number of cores.
     package var workers = 0

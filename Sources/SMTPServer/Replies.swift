@@ -10,20 +10,20 @@ import Wire
 
 extension SMTP.Reply {
     /// A mailbox of ours can take mail, or why not.
-    static func recipient(_ status: RecipientStatus) -> SMTP.Reply {
+    static func recipient(_ status: RecipientStatus, isFullTemporary: Bool) -> SMTP.Reply {
         switch status {
         case .accepted: .recipientOK
         case .unknownAccount: .noSuchUser
-        case .overQuota: .mailboxFull
+        case .overQuota: isFullTemporary ? .mailboxFullNow : .mailboxFull
         case .disabled: .mailboxDisabled
         case .notLocal: .relayingDenied
         }
     }
 
     /// Why a message was not stored.
-    static func delivery(_ failure: StoreFailure) -> SMTP.Reply {
+    static func delivery(_ failure: StoreFailure, isFullTemporary: Bool) -> SMTP.Reply {
         switch failure {
-        case .overQuota: .mailboxFull
+        case .overQuota: isFullTemporary ? .mailboxFullNow : .mailboxFull
         case .noSuchAccount, .noSuchDomain: .noSuchUser
         case .limit: .tooManyRecipients
         default: .tryAgain
@@ -45,7 +45,8 @@ extension SMTP.Reply {
     }
 
     static let noSuchUser = SMTP.Reply(550, (5, 1, 1), "No such user here")
-    static let mailboxFull = SMTP.Reply(452, (4, 2, 2), "Mailbox full")
+    static let mailboxFull = SMTP.Reply(552, (5, 2, 2), "Mailbox full")
+    static let mailboxFullNow = SMTP.Reply(452, (4, 2, 2), "Mailbox full, try again later")
     static let mailboxDisabled = SMTP.Reply(550, (5, 2, 1), "Mailbox disabled")
     static let tryAgain = SMTP.Reply(451, (4, 3, 0), "Mail system temporarily unavailable")
     static let relayingDenied = SMTP.Reply(

@@ -18,6 +18,8 @@ final class ServiceSettings {
     /// The domain of `<postmaster>`.
     let postmasterDomain: [UInt8]
     let isDevelopment: Bool
+    /// A full mailbox is refused for now, not for good.
+    let isFullTemporary: Bool
     /// Nil: there is no certificate, so neither STARTTLS nor AUTH.
     let tls: TLSContext?
     private let relays: [AddressBlock]
@@ -28,6 +30,7 @@ final class ServiceSettings {
         hostname = Array(suite.smtpd.hostname)
         postmasterDomain = Array(suite.domains.first ?? suite.smtpd.hostname)
         isDevelopment = suite.server.devMode
+        isFullTemporary = suite.msgstored.quotaTemporary
         relays = suite.smtpd.allowedRelays.compactMap { text in
             if let block = AddressBlock(text) { return block }
             Log.error("bad allowed_relays", [LogField("reason", text)])

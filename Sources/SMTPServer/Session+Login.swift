@@ -151,9 +151,11 @@ extension Session {
                 local: Array("postmaster"), domain: settings.postmasterDomain)
         }
         do throws(StoreFailure) {
-            let status = try await service.store.recipient(address)
+            let size = machine.envelope?.parameters.size ?? 0
+            let status = try await service.store.recipient(address, size: UInt64(size))
             if status == .notLocal { return .action(refuseRelay(address)) }
-            let reply = SMTP.Reply.recipient(status)
+            let reply = SMTP.Reply.recipient(
+                status, isFullTemporary: settings.isFullTemporary)
             if let reason = status.reason {
                 logRejected(
                     reply, reason: reason, domain: address.domain, rcpt: address.octets)

@@ -145,7 +145,8 @@ extension Session {
         collector.abandon()
         service.metrics.deliverySeconds.observe(
             (service.context.now - began).seconds, ["failure"])
-        let reply = SMTP.Reply.delivery(failure)
+        let reply = SMTP.Reply.delivery(
+            failure, isFullTemporary: settings.isFullTemporary)
         return refuse(reply, failure == .overQuota ? "over-quota" : "store-unavailable", envelope)
     }
 

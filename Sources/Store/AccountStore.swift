@@ -25,6 +25,8 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     package let address: EmailAddress
     /// For tests: called at every durable state.
     package var observer: ((DurableState) -> Void)?
+    /// What may be kept here; set by whoever knows the directory.
+    package var limits = QuotaLimits()
     /// True if flags wait to be written into file names.
     package internal(set) var hasUnflushedNames = false
     /// How often a folder's names were compared with its rows, until somebody asks.

@@ -85,9 +85,11 @@ extension AccountStore {
     ) throws(StoreError) {
         // A1: bytes. A message that fails here fails alone.
         var folders: [FolderBatch] = []
+        var room = try quotaRoom()
         for index in range {
             do throws(StoreError) {
                 let folder = try folder(batch[index].mailbox)
+                try room?.take(UInt64(batch[index].source.size))
                 let draft = try makeDraft(index, batch[index], folder)
                 if let known = folders.firstIndex(where: { $0.folder === folder }) {
                     folders[known].drafts.append(draft)

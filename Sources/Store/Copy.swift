@@ -41,6 +41,10 @@ extension AccountStore {
         guard !messages.isEmpty else {
             return CopyResult(uidValidity: target.uidValidity, source: [], destination: [])
         }
+        if !move, var room = try quotaRoom() {
+            let octets = messages.reduce(0) { $0 + UInt64($1.entry.size) }
+            try room.take(octets, messages: UInt64(messages.count))
+        }
         try mapFlags(&messages, source, target)
         let modSeq: UInt64
         do throws(StoreError) {

@@ -19,6 +19,15 @@ package struct DirectoryAccount: Equatable, Sendable {
     /// As accounts are kept: local-part and domain in lower case (ASCII).
     package var address: EmailAddress
     package var created: SecondsSince1970
+    package var state = AccountStanding.active
+}
+
+/// An account with all that a list shows of it.
+package struct DirectoryRow: Equatable, Sendable {
+    package var account: DirectoryAccount
+    package var quota: QuotaSetting
+    /// As it was written last; nil: never counted.
+    package var usage: MailUsage?
 }
 
 /// Domains, accounts, credentials. Usable from any thread; a call may wait for the disk.
@@ -28,6 +37,8 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
     private let lock = Mutex<Void>(())
     private let database: Database
     private var configured: Set<[UInt8]>
+    /// How addresses are read; inside `locked`.
+    private(set) var rules = AddressRules()
     private var isClosed = false
 
     private init(_ database: Database, configured: Set<[UInt8]>, migratedFrom: Int64?) {
@@ -84,6 +95,11 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
         lock.withLock { _ in configured = Set(domains.map(\.asciiLowercased)) }
     }
 
+    /// How addresses are read: what mail.toml says.
+    package func setRules(_ rules: AddressRules) {
+        lock.withLock { _ in self.rules = rules }
+    }
+
     // MARK: - Domains
 
     package func hasDomain(_ name: [UInt8]) throws(StoreError) -> Bool {
@@ -121,14 +137,19 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
         }
     }
 
-    /// - Throws: `.noSuchDomain`, `.notPermitted` while it has accounts or is in mail.toml.
+    /// - Throws: `.noSuchDomain`, `.notPermitted` while it has accounts or aliases, others stand
+    ///   for it, or it is in mail.toml.
     package func removeDomain(_ name: [UInt8]) throws(StoreError) {
         try locked { () throws(StoreError) in
             let name = name.asciiLowercased
             guard try hasDomainNow(name) else { throw .noSuchDomain }
-            let accounts = try accountCount(name)
-            guard !configured.contains(name), accounts == 0 else { throw .notPermitted }
+            guard !configured.contains(name), try accountCount(name) == 0,
+                try aliasCountNow(name) == 0, try standInsNow(name) == 0
+            else { throw .notPermitted }
             try change { () throws(StoreError) in
+                let setting = try query(.removeDomainSetting)
+                setting.set(1, name)
+                try setting.run()
                 let statement = try query(.removeDomain)
                 statement.set(1, name)
                 try statement.run()
@@ -138,28 +159,42 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
 
     // MARK: - Accounts
 
-    /// The account that mail for `address` goes to; any ASCII case.
+    /// The account of exactly this name, in any ASCII case. `expand` knows where mail goes.
     package func account(_ address: EmailAddress) throws(StoreError) -> DirectoryAccount? {
-        try locked { () throws(StoreError) in
-            let row = try find(address)
-            defer { row.reset() }
-            guard try row.step() else { return nil }
-            return DirectoryAccount(address: Self.canonical(address), created: row.integer(0))
-        }
+        try locked { () throws(StoreError) in try accountNow(address) }
+    }
+
+    func accountNow(_ address: EmailAddress) throws(StoreError) -> DirectoryAccount? {
+        let row = try find(address)
+        defer { row.reset() }
+        guard try row.step() else { return nil }
+        return DirectoryAccount(
+            address: Self.canonical(address), created: row.integer(0),
+            state: AccountStanding(row, 2))
     }
 
     /// Of one domain, or all (nil); by domain and name.
     package func accounts(in domain: [UInt8]?) throws(StoreError) -> [DirectoryAccount] {
+        try rows(in: domain).map(\.account)
+    }
+
+    /// As `accounts`, with what a list shows.
+    package func rows(in domain: [UInt8]?) throws(StoreError) -> [DirectoryRow] {
         try locked { () throws(StoreError) in
             let wanted = domain?.asciiLowercased
-            var accounts: [DirectoryAccount] = []
+            var found: [DirectoryRow] = []
             let rows = try query(.accounts)
             while try rows.step() {
                 let address = EmailAddress(local: rows.octets(1), domain: rows.octets(0))
                 guard wanted == nil || wanted == address.domain else { continue }
-                accounts.append(DirectoryAccount(address: address, created: rows.integer(2)))
+                found.append(
+                    DirectoryRow(
+                        account: DirectoryAccount(
+                            address: address, created: rows.integer(2),
+                            state: AccountStanding(rows, 3)),
+                        quota: QuotaSetting(rows, 4), usage: MailUsage(rows, 6)))
             }
-            return accounts
+            return found
         }
     }
 
@@ -172,7 +207,8 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
         }
     }
 
-    /// - Throws: `.noSuchDomain`, `.alreadyExists`, `.notPermitted` for what cannot be an address.
+    /// - Throws: `.noSuchDomain`, `.alreadyExists`, `.notPermitted` for what cannot be an address
+    ///   or is in a domain that only stands for another.
     package func addAccount(
         _ address: EmailAddress, passwordHash: [UInt8]
     ) throws(StoreError) {
@@ -182,10 +218,8 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
                 throw .notPermitted
             }
             guard try hasDomainNow(address.domain) else { throw .noSuchDomain }
-            let row = try find(address)
-            let exists = try row.step()
-            row.reset()
-            guard !exists else { throw .alreadyExists }
+            guard try domainPolicyNow(address.domain).aliasOf.isEmpty else { throw .notPermitted }
+            guard try accountNow(address) == nil else { throw .alreadyExists }
             try change { () throws(StoreError) in
                 let statement = try query(.addAccount)
                 statement.set(1, address.domain)
@@ -217,37 +251,18 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
         try locked { () throws(StoreError) in
             try requireAccount(address)
             try change { () throws(StoreError) in
-                let statement = try query(.removeAccount)
-                bind(statement, address)
-                try statement.run()
+                for kind: DirectoryQuery in [.removeAccount, .removeSenders] {
+                    let statement = try query(kind)
+                    bind(statement, address)
+                    try statement.run()
+                }
             }
         }
     }
 
     // MARK: -
 
-    private enum DirectoryQuery: Int {
-        case hasDomain, domains, addDomain, removeDomain, accountCount
-        case account, accounts, addAccount, setPassword, removeAccount
-
-        var sql: StaticString {
-            switch self {
-            case .hasDomain: "SELECT 1 FROM domains WHERE name=?1"
-            case .domains: "SELECT name FROM domains"
-            case .addDomain: "INSERT INTO domains VALUES(?1)"
-            case .removeDomain: "DELETE FROM domains WHERE name=?1"
-            case .accountCount: "SELECT count(*) FROM accounts WHERE domain=?1"
-            case .account: "SELECT created, hash FROM accounts WHERE domain=?1 AND local=?2"
-            case .accounts: "SELECT domain, local, created FROM accounts ORDER BY domain, local"
-            case .addAccount:
-                "INSERT INTO accounts(domain, local, created, hash) VALUES(?1, ?2, ?3, ?4)"
-            case .setPassword: "UPDATE accounts SET hash=?3 WHERE domain=?1 AND local=?2"
-            case .removeAccount: "DELETE FROM accounts WHERE domain=?1 AND local=?2"
-            }
-        }
-    }
-
-    private func locked<Result>(
+    func locked<Result>(
         _ body: () throws(StoreError) -> Result
     ) throws(StoreError) -> Result {
         var outcome: Swift.Result<Result, StoreError>?
@@ -263,7 +278,7 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
         return try outcome.get()
     }
 
-    private func change(_ body: () throws(StoreError) -> Void) throws(StoreError) {
+    func change(_ body: () throws(StoreError) -> Void) throws(StoreError) {
         try database.begin()
         do throws(StoreError) {
             try body()
@@ -274,11 +289,11 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
         }
     }
 
-    private func query(_ query: DirectoryQuery) throws(StoreError) -> Statement {
+    func query(_ query: DirectoryQuery) throws(StoreError) -> Statement {
         try database.statement(query.rawValue, query.sql)
     }
 
-    private func bind(_ statement: Statement, _ address: EmailAddress) {
+    func bind(_ statement: Statement, _ address: EmailAddress) {
         let address = Self.canonical(address)
         statement.set(1, address.domain)
         statement.set(2, address.local)
@@ -290,13 +305,13 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
         return statement
     }
 
-    private func requireAccount(_ address: EmailAddress) throws(StoreError) {
+    func requireAccount(_ address: EmailAddress) throws(StoreError) {
         let row = try find(address)
         defer { row.reset() }
         guard try row.step() else { throw .noSuchAccount }
     }
 
-    private func hasDomainNow(_ name: [UInt8]) throws(StoreError) -> Bool {
+    func hasDomainNow(_ name: [UInt8]) throws(StoreError) -> Bool {
         if configured.contains(name) { return true }
         let row = try query(.hasDomain)
         row.set(1, name)
@@ -304,24 +319,24 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
         return try row.step()
     }
 
-    private func accountCount(_ domain: [UInt8]) throws(StoreError) -> UInt32 {
+    func accountCount(_ domain: [UInt8]) throws(StoreError) -> UInt32 {
         let row = try query(.accountCount)
         row.set(1, domain)
         defer { row.reset() }
         return try row.step() ? UInt32(clamping: row.integer(0)) : 0
     }
 
-    private static func canonical(_ address: EmailAddress) -> EmailAddress {
+    static func canonical(_ address: EmailAddress) -> EmailAddress {
         EmailAddress(local: address.local.asciiLowercased, domain: address.domain)
     }
 
     /// RFC 5321 §4.5.3.1.1: 64 octets. Control characters are nobody's name.
-    private static func isLocalPart(_ local: [UInt8]) -> Bool {
+    static func isLocalPart(_ local: [UInt8]) -> Bool {
         (1...64).contains(local.count) && local.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
     }
 
     /// Labels of letters, digits, hyphens and UTF-8, separated by dots. RFC 5321 §4.1.2, §4.5.3.1.2.
-    private static func isDomain(_ name: [UInt8]) -> Bool {
+    static func isDomain(_ name: [UInt8]) -> Bool {
         (1...255).contains(name.count)
             && name.allSatisfy {
                 $0.isASCIILetter || $0.isASCIIDigit || $0 == 0x2D || $0 == 0x2E || $0 >= 0x80

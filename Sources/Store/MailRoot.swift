@@ -99,6 +99,28 @@ package final class MailRoot: Sendable {
         try System.removeTree(trash, in: directory.descriptor)
     }
 
+    /// Gives an account's mail another address. Its store must be closed. Doing it again, or for
+    /// an account that never got mail, changes nothing.
+    ///
+    /// - Throws: `.alreadyExists` if there is mail at the new address.
+    package func renameAccount(
+        _ old: EmailAddress, to new: EmailAddress
+    ) throws(StoreError) {
+        let (from, to) = (try components(old), try components(new))
+        guard
+            let source = try System.openDirectoryIfPresent(from.domain, in: directory.descriptor),
+            try System.status(from.local, in: source.descriptor) != nil
+        else { return }
+        let target = try makeDurable(to.domain, in: directory.descriptor)
+        guard try System.status(to.local, in: target.descriptor) == nil else {
+            throw .alreadyExists
+        }
+        _ = try System.rename(
+            from.local, in: source.descriptor, to: to.local, in: target.descriptor)
+        try System.synchronize(target.descriptor, "domain")
+        try System.synchronize(source.descriptor, "domain")
+    }
+
     /// Takes back deliveries that a crash left half done, and finishes removals. Before any
     /// account is opened.
     package func rollBackDeliveries() throws(StoreError) {

@@ -5,14 +5,19 @@
 
 /// The layout of an account's index.
 enum Schema {
-    static let version: Int64 = 1
+    static let version: Int64 = 2
 
     /// From earlier versions. Nothing in the index is worth keeping an old copy for: beside newer
     /// files it would give UIDs out twice.
     static let migration = Migration(
-        name: "index.sqlite", version: version, statements: statements, steps: [], keepsOld: false)
+        name: "index.sqlite", version: version, statements: first + second,
+        steps: [MigrationStep(from: 1, statements: second)], keepsOld: false)
 
-    private static let statements: [StaticString] = [
+    /// Version 2.
+    private static let second = usage
+
+    /// Version 1.
+    private static let first: [StaticString] = [
         // id is the UIDVALIDITY: unique in the account for ever, so an id never comes back.
         // previous: the directory before a rename that may not be finished on disk.
         // *_time: modification times of cur/ and new/ as of the rows; others mean: look again.
@@ -69,7 +74,8 @@ enum Query: Int {
     case insertExpunged, vanishedSince, expungedCount, expungedFloor, pruneExpunged
     case insertDoomed, doomed, clearDoomed, insertDoomedFolder, doomedFolders, clearDoomedFolder
     case touchMessages, setBothFlags, setDiskFlags
-    case dropMessages, dropFiles, dropExpunged, accountTotals, mailboxCount
+    case dropMessages, dropFiles, dropExpunged, mailboxCount
+    case usage, recount
 
     var sql: StaticString {
         switch self {
@@ -161,8 +167,13 @@ enum Query: Int {
         case .dropMessages: "DELETE FROM messages WHERE mailbox=?1"
         case .dropFiles: "DELETE FROM files WHERE mailbox=?1"
         case .dropExpunged: "DELETE FROM expunged WHERE mailbox=?1"
-        case .accountTotals: "SELECT count(*), sum(size) FROM messages"
         case .mailboxCount: "SELECT count(*) FROM mailboxes"
+        case .usage: "SELECT octets, messages FROM usage WHERE id=1"
+        case .recount:
+            """
+            UPDATE usage SET octets=(SELECT coalesce(sum(size), 0) FROM messages),
+              messages=(SELECT count(*) FROM messages) WHERE id=1
+            """
         }
     }
 }

@@ -41,17 +41,9 @@ extension AccountStore {
 
     /// Sums over all mailboxes.
     package func totals() throws(StoreError) -> AccountTotals {
-        try guarded { () throws(StoreError) in
-            let row = try database.query(.accountTotals)
-            defer { row.reset() }
-            guard try row.step() else { throw .index("totals", code: 0) }
-            let totals = (UInt64(clamping: row.integer(1)), UInt64(clamping: row.integer(0)))
-            let count = try database.query(.mailboxCount)
-            defer { count.reset() }
-            guard try count.step() else { throw .index("count", code: 0) }
-            return AccountTotals(
-                size: totals.0, messages: totals.1, mailboxes: UInt32(clamping: count.integer(0)))
-        }
+        let usage = try usage()
+        return AccountTotals(
+            size: usage.octets, messages: usage.messages, mailboxes: usage.mailboxes)
     }
 
     /// What happened to a mailbox after `since`. A mailbox that is gone says so.

@@ -4,6 +4,7 @@
 // no log lines: whoever owns it does.
 
 import Glibc
+import Mail
 
 /// Causes, not words: StoreServer turns them into answers. Nothing was changed unless said.
 package enum StoreError: Error, Equatable, Sendable {
@@ -16,6 +17,10 @@ package enum StoreError: Error, Equatable, Sendable {
     case alreadyExists
     /// More keywords, mailboxes, recipients or octets than the store keeps.
     case limit
+    /// The account would keep more than it may.
+    case overQuota
+    /// What was asked for an address, alias or domain cannot be.
+    case address(AddressProblem)
     /// Another process holds the index or the whole root.
     case inUse
     /// A staged message that somebody can still write to.

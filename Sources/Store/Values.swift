@@ -11,6 +11,14 @@ package enum MessageSource: Sendable {
     case octets([UInt8])
     /// A sealed file of the staging area; may serve many accounts (hard links).
     case staged(StagedMessage)
+
+    /// Octets.
+    var size: Int {
+        switch self {
+        case .octets(let octets): octets.count
+        case .staged(let message): message.size
+        }
+    }
 }
 
 /// One message on its way into one mailbox.

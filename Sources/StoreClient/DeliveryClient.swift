@@ -13,8 +13,14 @@ package final class DeliveryClient {
     package init(_ link: StoreLink) { self.link = link }
 
     /// Whether mail for `address` can be delivered here.
-    package func recipient(_ address: EmailAddress) async throws(StoreFailure) -> RecipientStatus {
-        guard case .recipient(let status) = try await link.ask(.checkRecipient(address)) else {
+    ///
+    /// - Parameter size: octets that the message will have, if the client has said so.
+    package func recipient(
+        _ address: EmailAddress, size: UInt64 = 0
+    ) async throws(StoreFailure) -> RecipientStatus {
+        let request: Request =
+            size == 0 ? .checkRecipient(address) : .checkMail(address, size: size)
+        guard case .recipient(let status) = try await link.ask(request) else {
             throw .unavailable
         }
         return status

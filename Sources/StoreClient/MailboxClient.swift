@@ -109,6 +109,13 @@ package final class MailboxSession {
         return status
     }
 
+    /// What the account keeps, and what it may keep. RFC 9208.
+    package func quota() async throws(StoreFailure) -> (usage: MailUsage, limits: QuotaLimits) {
+        guard case .directory(.quota(let usage, let limits)) = try await call(.quota(handle))
+        else { throw .unavailable }
+        return (usage, limits)
+    }
+
     /// Opens and watches a mailbox.
     ///
     /// - Parameter onChange: called on the loop when there may be changes to ask for, and once

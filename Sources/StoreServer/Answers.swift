@@ -22,9 +22,11 @@ extension DoorConnection {
             staged[token] = nil
             return .done
         case .checkRecipient(let address): return .recipient(try await recipient(address))
+        case .checkMail(let address, let size):
+            return .recipient(try await recipient(address, size: size))
         case .maySend(let handle, let address):
             let account = try session(handle).account
-            return .permission(try await lookup(address) == .account(account))
+            return .permission(try await maySend(account.address, as: address))
         case .deliver(let delivery):
             try await deliver(delivery)
             return .delivered
@@ -46,6 +48,8 @@ extension DoorConnection {
         case .listDomains, .addDomain, .removeDomain, .listAccounts, .changeAccount, .storeStatus,
             .rebuildIndex, .checkIndex, .optimizeIndex, .assume:
             return try await control(request)
+        case .directory(let request): return try await directory(request)
+        case .quota(let handle): return try await quota(try session(handle))
         }
     }
 
@@ -260,11 +264,12 @@ extension StoreFailure {
         switch error {
         case .noSuchMailbox: self = .noSuchMailbox
         case .mailboxExists: self = .mailboxExists
-        case .notPermitted: self = .notPermitted
+        case .notPermitted, .address: self = .notPermitted
         case .noSuchAccount: self = .noSuchAccount
         case .noSuchDomain: self = .noSuchDomain
         case .alreadyExists: self = .alreadyExists
         case .limit: self = .limit
+        case .overQuota: self = .overQuota
         case .badStage: self = .badStage
         case .inUse, .noSpace, .file, .index: self = .unavailable
         }

@@ -51,8 +51,8 @@ extension DoorConnection {
     }
 
     /// Blocking work on the directory; what is kept of it in memory is forgotten afterwards.
-    private func onDirectory<R: Sendable>(
-        removes account: EmailAddress? = nil,
+    func onDirectory<R: Sendable>(
+        removes account: EmailAddress? = nil, changes: Bool = true,
         _ body: @escaping @Sendable (Directory) throws(StoreError) -> R
     ) async throws(StoreFailure) -> R {
         let directory = core.directory
@@ -60,7 +60,7 @@ extension DoorConnection {
         let result = await core.run { () -> Result<R, StoreError> in
             do throws(StoreError) {
                 let result = try body(directory)
-                addresses.directoryChanged(removed: account)
+                if changes { addresses.directoryChanged(removed: account) }
                 return .success(result)
             } catch {
                 return .failure(error)
@@ -77,7 +77,7 @@ extension DoorConnection {
     }
 
     private func domains() async throws(StoreFailure) -> [DomainInfo] {
-        let rows = try await onDirectory { directory throws(StoreError) in
+        let rows = try await onDirectory(changes: false) { directory throws(StoreError) in
             try directory.domains()
         }
         return rows.map {
@@ -88,35 +88,17 @@ extension DoorConnection {
     }
 
     private func accounts(in domain: [UInt8]) async throws(StoreFailure) -> [AccountInfo] {
-        let rows = try await onDirectory { directory throws(StoreError) in
-            if !domain.isEmpty, try !directory.hasDomain(domain.asciiLowercased) {
-                throw .noSuchDomain
-            }
-            return try directory.accounts(in: domain.isEmpty ? nil : domain.asciiLowercased)
+        try await accountDetails(in: domain.asciiLowercased, exact: true).map { row in
+            AccountInfo(
+                address: row.address, size: row.usage?.octets ?? 0,
+                messages: row.usage?.messages ?? 0, mailboxes: row.usage?.mailboxes ?? 0,
+                created: row.created)
         }
-        var infos: [AccountInfo] = []
-        for row in rows {
-            let account = AccountRef(
-                address: row.address, generation: core.addresses.generation(of: row.address))
-            let outcome = await core.perform(account) { store throws(StoreError) in
-                try store.totals()
-            }
-            switch outcome {
-            case .success(let totals):
-                infos.append(
-                    AccountInfo(
-                        address: row.address, size: totals.size, messages: totals.messages,
-                        mailboxes: totals.mailboxes, created: row.created))
-            case .failure(.noSuchAccount): continue  // removed meanwhile
-            case .failure(let error): throw StoreFailure(error)
-            }
-        }
-        return infos
     }
 
-    private func existing(_ address: EmailAddress) async throws(StoreFailure) -> AccountRef {
+    func existing(_ address: EmailAddress) async throws(StoreFailure) -> AccountRef {
         let addresses = core.addresses
-        let found = try await onDirectory { _ throws(StoreError) in
+        let found = try await onDirectory(changes: false) { _ throws(StoreError) in
             try addresses.account(address)
         }
         guard let found else { throw .noSuchAccount }
@@ -125,7 +107,7 @@ extension DoorConnection {
 
     private func checkCanAdd(_ address: EmailAddress) async throws(StoreFailure) {
         let addresses = core.addresses
-        try await onDirectory { directory throws(StoreError) in
+        try await onDirectory(changes: false) { directory throws(StoreError) in
             guard try directory.hasDomain(address.domain) else { throw .noSuchDomain }
             if try addresses.account(address) != nil { throw .alreadyExists }
         }
@@ -142,8 +124,9 @@ extension DoorConnection {
             // Made now, so that a disk that does not work is noticed now.
             let account = try await existing(address)
             let made = await core.perform(account) { store throws(StoreError) in
-                try store.totals()
+                try store.usage()
             }
+            if case .success(let usage) = made { core.usages.note(account.address, usage) }
             if case .failure(let error) = made {
                 try await onDirectory(removes: account.address) { directory throws(StoreError) in
                     try directory.removeAccount(account.address)
@@ -207,7 +190,7 @@ extension DoorConnection {
     }
 
     private func status() async throws(StoreFailure) -> StoreStatus {
-        let (domains, accounts) = try await onDirectory {
+        let (domains, accounts) = try await onDirectory(changes: false) {
             directory throws(StoreError) -> (UInt32, UInt32) in
             let domains = try directory.domains()
             return (UInt32(clamping: domains.count), domains.reduce(0) { $0 &+ $1.accounts })

@@ -71,6 +71,16 @@ extension DoorConnection {
                 authorizationID.isEmpty
                     || authorizationID.equalsIgnoringASCIICase(credentials.authenticationID)
             else { return .success(nil) }
+            guard !core.addresses.isBlocked(account.address) else {
+                Log.warn(
+                    "login disabled",
+                    [
+                        LogField("account", account.address.octets),
+                        LogField("rip", credentials.remote),
+                        LogField("session", credentials.session.description),
+                    ])
+                return .success(nil)
+            }
             return .success(account)
         } catch {
             return .failure(error)
@@ -97,11 +107,14 @@ extension DoorConnection {
         }
     }
 
-    func recipient(_ address: EmailAddress) async throws(StoreFailure) -> RecipientStatus {
-        switch try await lookup(address) {
-        case .account: .accepted
-        case .unknownAccount: .unknownAccount
-        case .notLocal: .notLocal
+    func maySend(
+        _ account: EmailAddress, as sender: EmailAddress
+    ) async throws(StoreFailure) -> Bool {
+        let addresses = core.addresses
+        if account == sender { return true }
+        if let known = addresses.knownRight(account, as: sender) { return known }
+        return try await onDirectory(changes: false) { _ throws(StoreError) in
+            try addresses.maySend(account, as: sender)
         }
     }
 
@@ -214,10 +227,11 @@ extension DoorConnection {
         var accounts: [AccountRef] = []
         var seen: Set<EmailAddress> = []
         for recipient in recipients {
-            guard case .account(let account) = try await lookup(recipient) else {
-                throw .noSuchAccount  // removed since RCPT
+            let found = try await lookup(recipient).accounts
+            guard !found.isEmpty else { throw .noSuchAccount }  // removed since RCPT
+            for account in found where seen.insert(account.address).inserted {
+                accounts.append(account)
             }
-            if seen.insert(account.address).inserted { accounts.append(account) }
         }
         return accounts
     }

@@ -244,6 +244,10 @@ final class DoorConnection {
 
     func session(_ handle: SessionHandle) throws(StoreFailure) -> Session {
         guard let session = sessions[handle] else { throw .staleHandle }
+        // The owner's tools still reach an account that nobody may log in to.
+        if door != .control, core.addresses.isBlocked(session.account.address) {
+            throw .staleHandle
+        }
         return session
     }
 

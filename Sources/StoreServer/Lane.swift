@@ -26,6 +26,7 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
     private let root: MailRoot
     private let limit: Int
     private let addresses: AddressBook
+    private let usages: UsageBook
     private let notifier: any Notifier
     private let metrics: StoreMetrics
     private var accounts = OpenAccounts()
@@ -33,13 +34,14 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
     private let open = Atomic<Int>(0)
 
     init(
-        index: Int, root: MailRoot, limit: Int, addresses: AddressBook, notifier: any Notifier,
-        metrics: StoreMetrics
+        index: Int, root: MailRoot, limit: Int, addresses: AddressBook, usages: UsageBook,
+        notifier: any Notifier, metrics: StoreMetrics
     ) {
         self.index = index
         self.root = root
         self.limit = limit
         self.addresses = addresses
+        self.usages = usages
         self.notifier = notifier
         self.metrics = metrics
     }
@@ -79,9 +81,13 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         guard addresses.generation(of: account.address) == account.generation else {
             throw .noSuchAccount
         }
-        if let found = accounts.use(account.address) { return found }
+        if let found = accounts.use(account.address) {
+            found.limits = try addresses.limits(account.address)
+            return found
+        }
         while accounts.count >= limit, let oldest = accounts.oldest { shut(oldest.address) }
         let store = try root.openAccount(account.address)
+        store.limits = try addresses.limits(account.address)
         accounts.insert(store, account.address)
         open.store(accounts.count, ordering: .relaxed)
         return store
@@ -100,9 +106,34 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
     }
 
     private func publish(_ store: AccountStore) {
-        notifier.publish(store.address, store.takeChanges())
         let comparisons = store.takeComparisons()
         if comparisons > 0 { metrics.comparisons.increment(by: UInt64(comparisons)) }
+        let changes = store.takeChanges()
+        guard !changes.isEmpty else { return }
+        noteUsage(store)
+        notifier.publish(store.address, changes)
+    }
+
+    /// Before anybody is told: who asks then must see the new totals.
+    private func noteUsage(_ store: AccountStore) {
+        do throws(StoreError) {
+            let usage = try store.usage()
+            let before = usages.note(store.address, usage)
+            guard let before, before != usage,
+                store.limits.isWarning(
+                    addresses.quotaDefaults.warning, from: before, to: usage)
+            else { return }
+            metrics.quotaWarnings.increment()
+            Log.warn(
+                "quota warning",
+                [
+                    LogField("account", store.address.octets),
+                    LogField("size", Int(clamping: usage.octets)),
+                    LogField("count", Int(clamping: usage.messages)),
+                ])
+        } catch {
+            note(error, store.address)
+        }
     }
 
     private func note(_ error: StoreError, _ address: EmailAddress) {
@@ -114,6 +145,9 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
                 [LogField("account", address.octets), LogField("reason", "\(error)")])
             // The next request starts with a fresh look at the disk.
             if case .index = error { shut(address) }
+        case .overQuota:
+            metrics.overQuota.increment(["store"])
+            Log.info("over quota", [LogField("account", address.octets)])
         default: break
         }
     }

@@ -17,6 +17,7 @@ package final class StoreCore: Sendable {
     let root: MailRoot
     let directory: Directory
     let addresses: AddressBook
+    let usages: UsageBook
     let hashing: Hashing
     let watchers = WatchRegistry()
     let notifier: any Notifier
@@ -31,13 +32,14 @@ package final class StoreCore: Sendable {
     private let connectionNumbers = Atomic<UInt64>(0)
 
     private init(
-        root: MailRoot, directory: Directory, addresses: AddressBook, hashing: Hashing,
-        laneCount: Int, openAccounts: Int, startedAt: SecondsSince1970,
+        root: MailRoot, directory: Directory, addresses: AddressBook, usages: UsageBook,
+        hashing: Hashing, laneCount: Int, openAccounts: Int, startedAt: SecondsSince1970,
         notifier: any Notifier = LocalNotifier(), leases: any LeaseStore = LocalLeases()
     ) {
         self.root = root
         self.directory = directory
         self.addresses = addresses
+        self.usages = usages
         self.hashing = hashing
         self.startedAt = startedAt
         self.notifier = notifier
@@ -48,8 +50,8 @@ package final class StoreCore: Sendable {
         let metrics = metrics
         lanes = (0..<laneCount).map { index in
             Lane(
-                index: index, root: root, limit: perLane, addresses: addresses, notifier: notifier,
-                metrics: metrics)
+                index: index, root: root, limit: perLane, addresses: addresses, usages: usages,
+                notifier: notifier, metrics: metrics)
         }
     }
 
@@ -68,8 +70,13 @@ package final class StoreCore: Sendable {
                 "directory migrated",
                 [LogField("reason", "from version \(version); the old file is kept beside it")])
         }
-        let addresses = AddressBook(directory)
+        try directory.finishRenames { old, new throws(StoreError) in
+            try root.renameAccount(old, to: new)
+        }
+        let usages = UsageBook()
+        let addresses = AddressBook(directory, usages)
         addresses.apply(suite)
+        try addresses.loadBlocked()
         let laneCount = settings.workers > 0 ? min(settings.workers, 256) : 32
         let parameters = Argon2Parameters(
             memoryKiB: UInt32(clamping: settings.argon2.memoryKiB),
@@ -83,7 +90,8 @@ package final class StoreCore: Sendable {
             throw .notPermitted
         }
         return StoreCore(
-            root: root, directory: directory, addresses: addresses, hashing: hashing,
+            root: root, directory: directory, addresses: addresses, usages: usages,
+            hashing: hashing,
             laneCount: laneCount, openAccounts: settings.openDatabases,
             startedAt: SecondsSince1970(WallClock.seconds()))
     }
@@ -182,6 +190,8 @@ package final class StoreCore: Sendable {
     func housekeep() async {
         for folder in watchers.unwatched { await lookAt(folder.account, folder.mailbox) }
         for lane in lanes where lane.hasWork { await run(on: lane) { lane.housekeep() } }
+        let (usages, directory) = (usages, directory)
+        await run { usages.flush(directory, force: false) }
     }
 
     /// Takes in what other programs did to an open mailbox.
@@ -197,6 +207,8 @@ package final class StoreCore: Sendable {
     /// Closes every account and the directory.
     package func close() async {
         for lane in lanes { await run(on: lane) { lane.closeAll() } }
+        let (usages, directory) = (usages, directory)
+        await run { usages.flush(directory, force: true) }
         directory.close()
     }
 

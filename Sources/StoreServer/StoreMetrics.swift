@@ -41,6 +41,13 @@ struct StoreMetrics: Sendable {
     let comparisons = Metrics.shared.counter(
         "msgstored_folder_comparisons_total",
         help: "How often the names in a folder were compared with the index.")
+    let overQuota = Metrics.shared.counter(
+        "msgstored_over_quota_total",
+        help: "Mail refused because an account is full, by place: rcpt, or store for the rest.",
+        labels: ["place"])
+    let quotaWarnings = Metrics.shared.counter(
+        "msgstored_quota_warnings_total",
+        help: "Times an account came over the warning mark of its quota.")
     let failures = Metrics.shared.counter(
         "msgstored_store_errors_total", help: "Operations that failed because of disk or index.")
 }

@@ -33,6 +33,8 @@ package enum WireLimit {
     package static let entries = 1 << 20
     /// Mailboxes, domains and accounts in one reply.
     package static let rows = 1 << 20
+    /// Aliases in one request.
+    package static let aliasRows = 10_000
     /// Octets of the inline body of a `.message`: a header may be longer than a body that is
     /// worth sending inline.
     package static let messageInline = 512 << 10

@@ -30,6 +30,12 @@ package enum ReplyCode: UInt16, CaseIterable, Sendable {
     case storeStatus = 0x8014
     case indexReport = 0x8020
     case indexOptimized = 0x8021
+    case aliases = 0x8028
+    case expansion = 0x8029
+    case domainDetails = 0x802A
+    case accountDetails = 0x802B
+    case addressProblem = 0x802C
+    case quota = 0x802D
     /// A part: the next octets of a reply that is too long for one frame. The last octets come in
     /// the frame with the reply's own opcode.
     case fragment = 0x80FF
@@ -96,6 +102,7 @@ extension Reply {
         case .storeStatus: .storeStatus
         case .indexReport: .indexReport
         case .indexOptimized: .indexOptimized
+        case .directory(let reply): reply.code
         }
     }
 
@@ -160,6 +167,7 @@ extension Reply {
         case .indexOptimized(let before, let after):
             encoder.put(before)
             encoder.put(after)
+        case .directory(let reply): reply.encode(into: &encoder)
         }
     }
 
@@ -211,6 +219,11 @@ extension Reply {
         case .indexOptimized:
             self = .indexOptimized(
                 before: try decoder.integer(UInt64.self), after: try decoder.integer(UInt64.self))
+        case .aliases, .expansion, .domainDetails, .accountDetails, .addressProblem, .quota:
+            guard let reply = try DirectoryReply(code, from: &decoder) else {
+                throw .unknownOpcode(code.rawValue)
+            }
+            self = .directory(reply)
         case .fragment: throw .unknownOpcode(code.rawValue)  // put together before it is decoded
         }
         try decoder.finish()

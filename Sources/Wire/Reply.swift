@@ -129,6 +129,8 @@ package enum Reply: Equatable, Sendable {
     case indexReport(IndexReport)
     /// Octets of the index before and after.
     case indexOptimized(before: UInt64, after: UInt64)
+    /// Addresses, rights, quota: Directory.swift.
+    case directory(DirectoryReply)
 
     /// Longer bodies travel as descriptors (measured: equal at 4 KiB, descriptors win from 16 on).
     package static let inlineBodyLimit = 16 << 10

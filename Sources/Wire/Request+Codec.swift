@@ -18,6 +18,7 @@ package enum RequestCode: UInt16, CaseIterable, Sendable {
     case checkRecipient = 0x0201
     case maySend = 0x0202
     case deliver = 0x0203
+    case checkMail = 0x0204
 
     // Doors mailbox and control
     case list = 0x0301
@@ -34,6 +35,7 @@ package enum RequestCode: UInt16, CaseIterable, Sendable {
     case copy = 0x030C
     case expunge = 0x030D
     case read = 0x030E
+    case quota = 0x0328
 
     // 0x04xx: door queue
 
@@ -48,6 +50,16 @@ package enum RequestCode: UInt16, CaseIterable, Sendable {
     case checkIndex = 0x0520
     case optimizeIndex = 0x0521
     case assume = 0x0570
+    case changeAliases = 0x0530
+    case listAliases = 0x0531
+    case expand = 0x0532
+    case listDomainDetails = 0x0533
+    case setDomain = 0x0534
+    case listAccountDetails = 0x0535
+    case showAccount = 0x0536
+    case setAccount = 0x0537
+    case recount = 0x0538
+    case renameAccount = 0x0539
 }
 
 extension Door {
@@ -79,6 +91,7 @@ extension Request {
         case .checkRecipient: .checkRecipient
         case .maySend: .maySend
         case .deliver: .deliver
+        case .checkMail: .checkMail
         case .list: .list
         case .create: .create
         case .delete: .delete
@@ -93,6 +106,7 @@ extension Request {
         case .copy: .copy
         case .expunge: .expunge
         case .read: .read
+        case .quota: .quota
         case .listDomains: .listDomains
         case .addDomain: .addDomain
         case .removeDomain: .removeDomain
@@ -103,6 +117,7 @@ extension Request {
         case .checkIndex: .checkIndex
         case .optimizeIndex: .optimizeIndex
         case .assume: .assume
+        case .directory(let request): request.code
         }
     }
 
@@ -112,6 +127,7 @@ extension Request {
         case .deliver(let delivery): 256 + 80 * delivery.recipients.count + delivery.body.sizeHint
         case .append(_, _, _, _, let body): 256 + body.sizeHint
         case .read(_, _, let uids, _): 64 + 4 * uids.count
+        case .directory(.changeAliases(let rows, _, _)): 64 + 128 * rows.count
         default: 128
         }
     }
@@ -120,7 +136,7 @@ extension Request {
     package func encode(into encoder: inout Encoder) {
         switch self {
         case .authenticate(let credentials): encoder.put(credentials)
-        case .logout(let session): encoder.put(session)
+        case .logout(let session), .quota(let session): encoder.put(session)
         case .stage, .listDomains, .storeStatus: break
         case .unstage(let token): encoder.put(token)
         case .checkRecipient(let address), .rebuildIndex(let address),
@@ -133,6 +149,10 @@ extension Request {
             encoder.put(session)
             encoder.put(address)
         case .deliver(let delivery): delivery.encode(into: &encoder)
+        case .checkMail(let address, let size):
+            encoder.put(address)
+            encoder.put(size)
+        case .directory(let request): request.encode(into: &encoder)
         case .addDomain(let name), .removeDomain(let name), .listAccounts(let name):
             encoder.put(name, limit: WireLimit.domain)
         case .changeAccount(let change): change.encode(into: &encoder)
@@ -218,6 +238,9 @@ extension Request {
         case .checkRecipient: self = .checkRecipient(try decoder.address())
         case .maySend: self = .maySend(try decoder.sessionHandle(), as: try decoder.address())
         case .deliver: self = .deliver(try Delivery(from: &decoder))
+        case .checkMail:
+            self = .checkMail(try decoder.address(), size: try decoder.integer(UInt64.self))
+        case .quota: self = .quota(try decoder.sessionHandle())
         case .list: self = .list(try decoder.sessionHandle())
         case .create:
             self = .create(
@@ -255,6 +278,12 @@ extension Request {
             self = .checkIndex(try decoder.address(), repair: try decoder.bool())
         case .optimizeIndex: self = .optimizeIndex(try decoder.address())
         case .assume: self = .assume(try decoder.address())
+        case .changeAliases, .listAliases, .expand, .listDomainDetails, .setDomain,
+            .listAccountDetails, .showAccount, .setAccount, .recount, .renameAccount:
+            guard let request = try DirectoryRequest(code, from: &decoder) else {
+                throw .unknownOpcode(code.rawValue)
+            }
+            self = .directory(request)
         }
         try decoder.finish()
     }

@@ -107,6 +107,8 @@ package enum Request: Equatable, Sendable {
 
     // Door deliver
     case checkRecipient(EmailAddress)  // .recipient
+    /// As above for a message of so many octets (MAIL SIZE=).
+    case checkMail(EmailAddress, size: UInt64)  // .recipient
     case maySend(SessionHandle, as: EmailAddress)  // .permission
     case deliver(Delivery)  // .delivered
 
@@ -134,6 +136,7 @@ package enum Request: Equatable, Sendable {
     case expunge(SessionHandle, MailboxID, uids: [UIDRange]?, force: Bool)  // .expunged
     /// One `.message` part for each UID that exists, in the order asked, then `.done`.
     case read(SessionHandle, MailboxID, uids: [UInt32], ReadPart)
+    case quota(SessionHandle)  // .directory(.quota)
 
     // Door control
     case listDomains  // .domains
@@ -149,6 +152,8 @@ package enum Request: Equatable, Sendable {
     case optimizeIndex(EmailAddress)  // .indexOptimized
     /// A login without a password: mailctl acts on this account's mail.
     case assume(EmailAddress)  // .authenticated
+    /// Addresses, rights, quota: Directory.swift.
+    case directory(DirectoryRequest)
 }
 
 /// Sent by the store without being asked.

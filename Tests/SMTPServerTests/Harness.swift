@@ -143,7 +143,7 @@ final class FakeStore: Sendable {
 
     private func answer(_ request: Request) -> Reply {
         switch request {
-        case .checkRecipient(let address):
+        case .checkRecipient(let address), .checkMail(let address, _):
             state.withLock { $0.asked.append(address.text) }
             guard address.domain == Array("example.test") else { return .recipient(.notLocal) }
             switch String(decoding: address.local, as: UTF8.self) {

@@ -210,7 +210,7 @@ struct ChunkTests {
 @Suite("The store's verdict", .timeLimit(.minutes(1)))
 struct VerdictTests {
     @Test(arguments: [
-        ("alice", "250 2.1.5 "), ("nobody", "550 5.1.1 "), ("full", "452 4.2.2 "),
+        ("alice", "250 2.1.5 "), ("nobody", "550 5.1.1 "), ("full", "552 5.2.2 "),
         ("off", "550 5.2.1 "), ("away", "451 4.3.0 "),
     ])
     func `RCPT says what the store says`(name: String, prefix: String) throws {
@@ -220,7 +220,7 @@ struct VerdictTests {
     }
 
     @Test(arguments: [
-        (StoreFailure.unavailable, "451 4.3.0 "), (.overQuota, "452 4.2.2 "),
+        (StoreFailure.unavailable, "451 4.3.0 "), (.overQuota, "552 5.2.2 "),
         (.noSuchAccount, "550 5.1.1 "), (.badStage, "451 4.3.0 "),
     ])
     func `the reply to DATA is the store's, and a retry works`(

@@ -44,54 +44,57 @@ enum Samples {
         return report
     }()
 
-    static let requests: [Request] = [
-        .authenticate(credentials),
-        .logout(session),
-        .stage,
-        .unstage(StageToken(rawValue: 9)),
-        .checkRecipient(bob),
-        .maySend(session, as: alice),
-        .deliver(
-            Delivery(
-                id: trace, session: TraceID(rawValue: 1), sender: .null, recipients: [alice],
-                body: .inline(Array("A: b\r\n\r\nc\r\n")))),
-        .deliver(
-            Delivery(
-                id: trace, session: trace, sender: .address(bob), recipients: [alice, bob],
-                body: .staged(StageToken(rawValue: .max)))),
-        .list(session),
-        .create(session, name("Sent/Ä"), .sent),
-        .delete(session, name("a/b/c")),
-        .rename(session, from: name("a"), to: name("INBOX/b")),
-        .subscribe(session, name("x"), true),
-        .subscribe(session, name("x"), false),
-        .status(session, .inbox),
-        .open(session, .inbox, .maildrop),
-        .close(session, mailbox),
-        .changes(session, mailbox, since: 1 << 40),
-        .append(session, .inbox, flags: flags, date: -1, body: .inline([])),
-        .append(
-            session, .inbox, flags: NamedFlags(), date: nil,
-            body: .staged(StageToken(rawValue: 1))),
-        .store(session, mailbox, uids: ranges, .remove, flags, unchangedSince: 77),
-        .store(session, mailbox, uids: [], .add, NamedFlags(), unchangedSince: nil),
-        .copy(session, mailbox, uids: ranges, to: name("Archive"), move: true),
-        .expunge(session, mailbox, uids: nil, force: false),
-        .expunge(session, mailbox, uids: ranges, force: true),
-        .read(session, mailbox, uids: [9, 1, 5], .header),
-        .listDomains,
-        .addDomain(Array("example.org")),
-        .removeDomain(Array("example.org")),
-        .listAccounts(domain: []),
-        .changeAccount(.add(address: alice, password: Array("secret"), hash: [])),
-        .changeAccount(.setPassword(address: alice, password: [], hash: Array("$argon2id$"))),
-        .changeAccount(.remove(address: alice, keepMail: true)),
-        .storeStatus,
-        .rebuildIndex(alice),
-        .checkIndex(alice, repair: true),
-        .optimizeIndex(bob),
-        .assume(alice),
-    ]
+    static let requests: [Request] =
+        [
+            .authenticate(credentials),
+            .logout(session),
+            .stage,
+            .unstage(StageToken(rawValue: 9)),
+            .checkRecipient(bob),
+            .maySend(session, as: alice),
+            .deliver(
+                Delivery(
+                    id: trace, session: TraceID(rawValue: 1), sender: .null, recipients: [alice],
+                    body: .inline(Array("A: b\r\n\r\nc\r\n")))),
+            .deliver(
+                Delivery(
+                    id: trace, session: trace, sender: .address(bob), recipients: [alice, bob],
+                    body: .staged(StageToken(rawValue: .max)))),
+            .list(session),
+            .create(session, name("Sent/Ä"), .sent),
+            .delete(session, name("a/b/c")),
+            .rename(session, from: name("a"), to: name("INBOX/b")),
+            .subscribe(session, name("x"), true),
+            .subscribe(session, name("x"), false),
+            .status(session, .inbox),
+            .open(session, .inbox, .maildrop),
+            .close(session, mailbox),
+            .changes(session, mailbox, since: 1 << 40),
+            .append(session, .inbox, flags: flags, date: -1, body: .inline([])),
+            .append(
+                session, .inbox, flags: NamedFlags(), date: nil,
+                body: .staged(StageToken(rawValue: 1))),
+            .store(session, mailbox, uids: ranges, .remove, flags, unchangedSince: 77),
+            .store(session, mailbox, uids: [], .add, NamedFlags(), unchangedSince: nil),
+            .copy(session, mailbox, uids: ranges, to: name("Archive"), move: true),
+            .expunge(session, mailbox, uids: nil, force: false),
+            .expunge(session, mailbox, uids: ranges, force: true),
+            .read(session, mailbox, uids: [9, 1, 5], .header),
+            .listDomains,
+            .addDomain(Array("example.org")),
+            .removeDomain(Array("example.org")),
+            .listAccounts(domain: []),
+            .changeAccount(.add(address: alice, password: Array("secret"), hash: [])),
+            .changeAccount(.setPassword(address: alice, password: [], hash: Array("$argon2id$"))),
+            .changeAccount(.remove(address: alice, keepMail: true)),
+            .storeStatus,
+            .rebuildIndex(alice),
+            .checkIndex(alice, repair: true),
+            .optimizeIndex(bob),
+            .assume(alice),
+            .checkMail(bob, size: .max),
+            .quota(session),
+        ] + DirectorySamples.requests.map(Request.directory)
 
     static let replies: [Reply] =
         StoreFailure.all.map(Reply.failure) + [
@@ -139,7 +142,7 @@ enum Samples {
                     sessions: 5, deliveries: 6)),
             .indexReport(report),
             .indexOptimized(before: 1 << 40, after: 9),
-        ]
+        ] + DirectorySamples.replies.map(Reply.directory)
 
     static let events: [Event] = [.changed(session, mailbox, highestModSeq: 99)]
 }

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The statements of `directory.sqlite`.
+
+/// A statement that is kept prepared.
+enum DirectoryQuery: Int {
+    case hasDomain, domains, addDomain, removeDomain, accountCount
+    case account, accounts, addAccount, setPassword, removeAccount
+    case policy, setState, setAccountOctets, setAccountMessages, setUsage, inactive, firstAccount
+    case firstAccountOfAll, renameAccount
+    case domainSetting, putDomainSetting, removeDomainSetting, setAliasOf, setDomainOctets
+    case setDomainMessages, standIns, aliasCount
+    case aliasTargets, aliases, addTarget, removeTarget, removeAlias, lastPlace, renameTargets
+    case senders, mayUse, addSender, removeSender, removeSenders, renameSenders
+    case putRename, renames, removeRename
+
+    var sql: StaticString {
+        switch self {
+        case .hasDomain: "SELECT 1 FROM domains WHERE name=?1"
+        case .domains: "SELECT name FROM domains"
+        case .addDomain: "INSERT INTO domains VALUES(?1)"
+        case .removeDomain: "DELETE FROM domains WHERE name=?1"
+        case .accountCount: "SELECT count(*) FROM accounts WHERE domain=?1"
+        case .account: "SELECT created, hash, state FROM accounts WHERE domain=?1 AND local=?2"
+        case .accounts:
+            """
+            SELECT domain, local, created, state, quota_octets, quota_messages, used_octets,
+              used_messages, used_mailboxes FROM accounts ORDER BY domain, local
+            """
+        case .addAccount:
+            "INSERT INTO accounts(domain, local, created, hash) VALUES(?1, ?2, ?3, ?4)"
+        case .setPassword: "UPDATE accounts SET hash=?3 WHERE domain=?1 AND local=?2"
+        case .removeAccount: "DELETE FROM accounts WHERE domain=?1 AND local=?2"
+        case .policy:
+            """
+            SELECT state, quota_octets, quota_messages, used_octets, used_messages,
+              used_mailboxes FROM accounts WHERE domain=?1 AND local=?2
+            """
+        case .setState: "UPDATE accounts SET state=?3 WHERE domain=?1 AND local=?2"
+        case .setAccountOctets: "UPDATE accounts SET quota_octets=?3 WHERE domain=?1 AND local=?2"
+        case .setAccountMessages:
+            "UPDATE accounts SET quota_messages=?3 WHERE domain=?1 AND local=?2"
+        case .setUsage:
+            """
+            UPDATE accounts SET used_octets=?3, used_messages=?4, used_mailboxes=?5
+              WHERE domain=?1 AND local=?2
+            """
+        case .inactive: "SELECT domain, local FROM accounts WHERE state<>0"
+        case .firstAccount:
+            """
+            SELECT domain, local FROM accounts WHERE domain=?1 AND state<>2
+              ORDER BY created, local LIMIT 1
+            """
+        case .firstAccountOfAll:
+            """
+            SELECT domain, local FROM accounts WHERE state<>2
+              ORDER BY created, domain, local LIMIT 1
+            """
+        case .renameAccount:
+            "UPDATE accounts SET domain=?3, local=?4 WHERE domain=?1 AND local=?2"
+        default: addressSQL
+        }
+    }
+
+    private var addressSQL: StaticString {
+        switch self {
+        case .domainSetting:
+            "SELECT alias_of, quota_octets, quota_messages FROM domain_settings WHERE name=?1"
+        case .putDomainSetting: "INSERT OR IGNORE INTO domain_settings(name) VALUES(?1)"
+        case .removeDomainSetting: "DELETE FROM domain_settings WHERE name=?1"
+        case .setAliasOf: "UPDATE domain_settings SET alias_of=?2 WHERE name=?1"
+        case .setDomainOctets: "UPDATE domain_settings SET quota_octets=?2 WHERE name=?1"
+        case .setDomainMessages: "UPDATE domain_settings SET quota_messages=?2 WHERE name=?1"
+        case .standIns: "SELECT count(*) FROM domain_settings WHERE alias_of=?1"
+        case .aliasCount: "SELECT count(DISTINCT local) FROM aliases WHERE domain=?1"
+        case .aliasTargets:
+            """
+            SELECT target_domain, target_local FROM aliases WHERE domain=?1 AND local=?2
+              ORDER BY place
+            """
+        case .aliases:
+            """
+            SELECT domain, local, target_domain, target_local FROM aliases
+              ORDER BY domain, local, place
+            """
+        case .addTarget: "INSERT INTO aliases VALUES(?1, ?2, ?3, ?4, ?5)"
+        case .removeTarget:
+            """
+            DELETE FROM aliases
+              WHERE domain=?1 AND local=?2 AND target_domain=?3 AND target_local=?4
+            """
+        case .removeAlias: "DELETE FROM aliases WHERE domain=?1 AND local=?2"
+        case .lastPlace: "SELECT max(place) FROM aliases WHERE domain=?1 AND local=?2"
+        case .renameTargets:
+            """
+            UPDATE aliases SET target_domain=?3, target_local=?4
+              WHERE target_domain=?1 AND target_local=?2
+            """
+        case .senders:
+            "SELECT sender_domain, sender_local FROM senders WHERE domain=?1 AND local=?2"
+        case .mayUse:
+            """
+            SELECT 1 FROM senders WHERE domain=?1 AND local=?2 AND sender_domain=?3
+              AND sender_local IN (?4, ?5, zeroblob(0)) LIMIT 1
+            """
+        case .addSender: "INSERT OR IGNORE INTO senders VALUES(?1, ?2, ?3, ?4)"
+        case .removeSender:
+            """
+            DELETE FROM senders
+              WHERE domain=?1 AND local=?2 AND sender_domain=?3 AND sender_local=?4
+            """
+        case .removeSenders: "DELETE FROM senders WHERE domain=?1 AND local=?2"
+        case .renameSenders: "UPDATE senders SET domain=?3, local=?4 WHERE domain=?1 AND local=?2"
+        case .putRename: "INSERT INTO renames VALUES(?1, ?2, ?3, ?4)"
+        case .renames: "SELECT domain, local, new_domain, new_local FROM renames"
+        default: "DELETE FROM renames"
+        }
+    }
+}

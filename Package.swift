@@ -57,6 +57,7 @@ let package = Package(
         pure("SMTP", ["Bytes", "Mail"]),
         pure("IMAP", ["Bytes", "Mail", "MIME"]),
         pure("POP3", ["Bytes", "Mail"]),
+        pure("Interchange", ["Bytes", "Mail", "MIME", "IMAP"]),
         pure("SASL", ["Bytes"]),
         pure("Crypto", ["Bytes", "CArgon2", "CSSL"]),
         pure("Wire", ["Bytes", "Mail"], also: [.enableExperimentalFeature("Lifetimes")]),
@@ -103,7 +104,8 @@ let package = Package(
         program(
             "mailctl",
             [
-                "Bytes", "Mail", "Wire", "Crypto", "Config", "CLinux", "CSSL",
+                "Bytes", "Mail", "MIME", "IMAP", "Interchange", "Wire", "Crypto", "Config",
+                "CLinux", "CSSL",
             ]),
 
         // tests
@@ -113,6 +115,7 @@ let package = Package(
         tests("SMTPTests", ["SMTP", "Mail", "Bytes"]),
         tests("IMAPTests", ["IMAP", "MIME", "Mail", "Bytes"]),
         tests("POP3Tests", ["POP3", "Mail", "Bytes"]),
+        tests("InterchangeTests", ["Interchange", "Mail", "Bytes"]),
         tests("SASLTests", ["SASL", "Bytes"]),
         tests("CryptoTests", ["Crypto", "Bytes"]),
         tests("WireTests", ["Wire", "Mail", "Bytes"]),
@@ -143,6 +146,7 @@ if Context.environment["FUZZ"] != nil {
         ("IMAP", ["IMAP", "MIME", "Mail", "Bytes"]),
         ("POP3", ["POP3", "Mail", "Bytes"]),
         ("MIME", ["MIME", "IMAP", "Mail", "Bytes"]),
+        ("Interchange", ["Interchange", "Mail", "Bytes"]),
         ("SASL", ["SASL", "Bytes"]),
         ("Wire", ["Wire", "Mail", "Bytes"]),
         ("Config", ["Config", "Mail", "Bytes"]),

@@ -231,14 +231,19 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         let now = UInt32(clamping: System.now().seconds)
         let next = max(now, lastUIDValidity &+ 1)
         guard next > lastUIDValidity else { throw .limit }
-        if next >= accountState.uidValidityMark {
+        try noteUIDValidity(next)
+        return next
+    }
+
+    /// No mailbox to come gets this number.
+    func noteUIDValidity(_ number: UInt32) throws(StoreError) {
+        if number >= accountState.uidValidityMark {
             var raised = accountState
-            raised.uidValidityMark = next &+ AccountState.uidValidityStep
+            raised.uidValidityMark = number &+ AccountState.uidValidityStep
             try raised.write(in: maildir.descriptor)
             accountState = raised
         }
-        lastUIDValidity = next
-        return next
+        lastUIDValidity = max(lastUIDValidity, number)
     }
 
     // MARK: - Folders

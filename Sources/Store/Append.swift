@@ -34,8 +34,15 @@ private final class Draft {
 /// Messages of a batch that go to one folder.
 private struct FolderBatch {
     var folder: Folder
-    var drafts: [Draft]
+    var drafts: [Draft] = []
     var modSeq: UInt64 = 0
+    /// The UID of the next draft.
+    var uidNext: UInt32
+
+    init(_ folder: Folder) {
+        self.folder = folder
+        uidNext = folder.uidNext
+    }
 }
 
 extension AccountStore {
@@ -90,12 +97,15 @@ extension AccountStore {
             do throws(StoreError) {
                 let folder = try folder(batch[index].mailbox)
                 try room?.take(UInt64(batch[index].source.size))
-                let draft = try makeDraft(index, batch[index], folder)
+                let at: Int
                 if let known = folders.firstIndex(where: { $0.folder === folder }) {
-                    folders[known].drafts.append(draft)
+                    at = known
                 } else {
-                    folders.append(FolderBatch(folder: folder, drafts: [draft]))
+                    at = folders.count
+                    folders.append(FolderBatch(folder))
                 }
+                try checkWanted(batch[index].wanted, folder, next: &folders[at].uidNext)
+                folders[at].drafts.append(try makeDraft(index, batch[index], folder))
             } catch {
                 results[index] = .failure(error)
             }
@@ -202,9 +212,9 @@ extension AccountStore {
             try keywords.write(in: folder.root.descriptor)
             folder.keywords = keywords
         }
-        var uid = try folder.reserveUIDs(batch.drafts.count)
         batch.modSeq = try folder.nextModSeq()
         for draft in batch.drafts {
+            let uid = try folder.reserveUID(draft.pending.wanted)
             let file = FileName(
                 unique: (draft.pending.unique ?? root.makeUniqueName()).octets,
                 fileSize: Int64(draft.size), uid: uid, flags: draft.flags)
@@ -212,7 +222,6 @@ extension AccountStore {
             try place(draft.file, in: folder, as: name, date: draft.date)
             draft.uid = uid
             draft.name = name
-            uid += 1
         }
         try folder.ownChange()
         try folder.synchronize()

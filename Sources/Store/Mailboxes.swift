@@ -48,7 +48,10 @@ extension AccountStore {
         }
     }
 
-    func createNow(_ name: MailboxName, _ use: SpecialUse) throws(StoreError) {
+    /// - Parameter uidValidity: nil: a new one is made.
+    func createNow(
+        _ name: MailboxName, _ use: SpecialUse, uidValidity: UInt32? = nil
+    ) throws(StoreError) {
         guard try mailboxID(name) == nil else { throw .mailboxExists }
         let count = try database.query(.mailboxCount)
         guard try count.step() else { throw .index("count", code: 0) }
@@ -58,15 +61,18 @@ extension AccountStore {
         guard let directory = FolderName.directory(of: name), !directory.isEmpty else {
             throw .notPermitted
         }
-        try makeFolder(name, directory, use)
+        try makeFolder(name, directory, use, uidValidity)
     }
 
     /// The directory first, whole and durable; then the row. A crash between leaves an empty
     /// mailbox.
     private func makeFolder(
-        _ name: MailboxName, _ directory: PathOctets, _ use: SpecialUse
+        _ name: MailboxName, _ directory: PathOctets, _ use: SpecialUse, _ uidValidity: UInt32?
     ) throws(StoreError) {
-        let state = FolderState(uidValidity: try allocateUIDValidity(), specialUse: use)
+        let validity: UInt32
+        if let uidValidity { validity = uidValidity } else { validity = try allocateUIDValidity() }
+        var state = FolderState(uidValidity: validity, specialUse: use)
+        if uidValidity != nil { state.uidMark = 1 }
         try System.makeDirectory(directory, in: maildir.descriptor)
         let root = try System.openDirectory(directory, in: maildir.descriptor)
         for name in [PathOctets.cur, .new, .tmp] {

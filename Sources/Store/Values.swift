@@ -30,16 +30,19 @@ package struct PendingAppend: Sendable {
     package var source: MessageSource
     /// The name under which a journal can find the file again; nil: one is made.
     package var unique: UniqueName?
+    /// The UID that it must get; nil: the next.
+    package var wanted: WantedUID?
 
     package init(
         mailbox: MailboxName, flags: NamedFlags = NamedFlags(), date: SecondsSince1970? = nil,
-        source: MessageSource, unique: UniqueName? = nil
+        source: MessageSource, unique: UniqueName? = nil, wanted: WantedUID? = nil
     ) {
         self.mailbox = mailbox
         self.flags = flags
         self.date = date
         self.source = source
         self.unique = unique
+        self.wanted = wanted
     }
 }
 

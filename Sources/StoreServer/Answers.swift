@@ -30,7 +30,8 @@ extension DoorConnection {
         case .deliver(let delivery):
             try await deliver(delivery)
             return .delivered
-        case .list(let handle), .create(let handle, _, _), .delete(let handle, _),
+        case .list(let handle), .create(let handle, _, _), .createAs(let handle, _, _, _),
+            .delete(let handle, _),
             .rename(let handle, _, _), .subscribe(let handle, _, _), .status(let handle, _):
             return try await performOnAccount(request, try session(handle))
         case .open(let handle, let name, let mode):
@@ -42,7 +43,14 @@ extension DoorConnection {
             .copy(let handle, let mailbox, _, _, _), .expunge(let handle, let mailbox, _, _):
             return try await performOnMailbox(request, mailbox, try session(handle), id)
         case .append(let handle, let name, let flags, let date, let body):
-            return try await append(name, flags, date, body, try session(handle))
+            let message = PendingAppend(
+                mailbox: name, flags: flags, date: date, source: .octets([]))
+            return try await append(message, body, try session(handle))
+        case .place(let handle, let name, let wanted, let flags, let date, let body):
+            let message = PendingAppend(
+                mailbox: name, flags: flags, date: date, source: .octets([]),
+                wanted: WantedUID(uidValidity: wanted.uidValidity, uid: wanted.uid))
+            return try await append(message, body, try session(handle))
         case .read(let handle, let mailbox, let uids, let part):
             return try await read(mailbox, uids, part, try session(handle), id)
         case .listDomains, .addDomain, .removeDomain, .listAccounts, .changeAccount, .storeStatus,
@@ -74,6 +82,8 @@ extension DoorConnection {
             switch request {
             case .list: return .mailboxes(try store.list())
             case .create(_, let name, let use): try store.create(name, use)
+            case .createAs(_, let name, let use, let uidValidity):
+                try store.create(name, use, uidValidity: uidValidity)
             case .delete(_, let name): try store.delete(name)
             case .rename(_, let name, let target): try store.rename(name, to: target)
             case .subscribe(_, let name, let wanted): try store.subscribe(name, wanted)
@@ -189,17 +199,15 @@ extension DoorConnection {
     // MARK: - Messages
 
     private func append(
-        _ name: MailboxName, _ flags: NamedFlags, _ date: SecondsSince1970?, _ body: MessageBody,
-        _ session: Session
+        _ message: PendingAppend, _ body: MessageBody, _ session: Session
     ) async throws(StoreFailure) -> Reply {
-        let source: MessageSource
+        var message = message
         switch body {
-        case .inline(let octets): source = .octets(octets)
+        case .inline(let octets): message.source = .octets(octets)
         case .staged(let token):
             let file = try takeStaged(token)
-            source = .staged(try await seal(file, for: session.account.address))
+            message.source = .staged(try await seal(file, for: session.account.address))
         }
-        let message = PendingAppend(mailbox: name, flags: flags, date: date, source: source)
         switch await core.append(session.account, message) {
         case .success(let appended):
             return .appended(uidValidity: appended.uidValidity, uid: appended.uid)

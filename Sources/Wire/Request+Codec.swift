@@ -60,6 +60,8 @@ package enum RequestCode: UInt16, CaseIterable, Sendable {
     case setAccount = 0x0537
     case recount = 0x0538
     case renameAccount = 0x0539
+    case createAs = 0x0571
+    case place = 0x0572
 }
 
 extension Door {
@@ -118,6 +120,8 @@ extension Request {
         case .optimizeIndex: .optimizeIndex
         case .assume: .assume
         case .directory(let request): request.code
+        case .createAs: .createAs
+        case .place: .place
         }
     }
 
@@ -125,7 +129,7 @@ extension Request {
     var sizeHint: Int {
         switch self {
         case .deliver(let delivery): 256 + 80 * delivery.recipients.count + delivery.body.sizeHint
-        case .append(_, _, _, _, let body): 256 + body.sizeHint
+        case .append(_, _, _, _, let body), .place(_, _, _, _, _, let body): 256 + body.sizeHint
         case .read(_, _, let uids, _): 64 + 4 * uids.count
         case .directory(.changeAliases(let rows, _, _)): 64 + 128 * rows.count
         default: 128
@@ -167,6 +171,11 @@ extension Request {
             encoder.put(session)
             encoder.put(name)
             encoder.put(use.rawValue)
+        case .createAs(let session, let name, let use, let uidValidity):
+            encoder.put(session)
+            encoder.put(name)
+            encoder.put(use.rawValue)
+            encoder.put(uidValidity)
         case .delete(let session, let name), .status(let session, let name):
             encoder.put(session)
             encoder.put(name)
@@ -198,6 +207,14 @@ extension Request {
         case .append(let session, let name, let flags, let date, let body):
             encoder.put(session)
             encoder.put(name)
+            encoder.put(flags)
+            encoder.put(optional: date) { $0.put($1) }
+            encoder.put(body)
+        case .place(let session, let name, let wanted, let flags, let date, let body):
+            encoder.put(session)
+            encoder.put(name)
+            encoder.put(wanted.uidValidity)
+            encoder.put(wanted.uid)
             encoder.put(flags)
             encoder.put(optional: date) { $0.put($1) }
             encoder.put(body)
@@ -264,7 +281,12 @@ extension Request {
             self = .changes(
                 try decoder.sessionHandle(), try decoder.mailboxID(),
                 since: try decoder.integer(UInt64.self))
-        case .append, .store, .copy, .expunge, .read:
+        case .createAs:
+            self = .createAs(
+                try decoder.sessionHandle(), try decoder.mailboxName(),
+                try decoder.choice(SpecialUse.self, "special use"),
+                uidValidity: try decoder.integer(UInt32.self))
+        case .append, .place, .store, .copy, .expunge, .read:
             self = try Self.messageRequest(code, &decoder)
         case .listDomains: self = .listDomains
         case .addDomain: self = .addDomain(try decoder.string(limit: WireLimit.domain))
@@ -292,6 +314,16 @@ extension Request {
         _ code: RequestCode, _ decoder: inout Decoder
     ) throws(WireError) -> Request {
         let session = try decoder.sessionHandle()
+        if code == .place {
+            let name = try decoder.mailboxName()
+            let wanted = PlacedUID(
+                uidValidity: try decoder.integer(UInt32.self),
+                uid: try decoder.integer(UInt32.self))
+            return .place(
+                session, name, wanted, flags: try decoder.namedFlags(),
+                date: try decoder.optional { d throws(WireError) in try d.integer(Int64.self) },
+                body: try decoder.body())
+        }
         if code == .append {
             let name = try decoder.mailboxName()
             return .append(

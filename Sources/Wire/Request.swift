@@ -74,6 +74,18 @@ package struct Delivery: Equatable, Sendable {
     }
 }
 
+/// The number that a message had where it comes from.
+package struct PlacedUID: Equatable, Sendable {
+    /// Must be the mailbox's.
+    package var uidValidity: UInt32
+    package var uid: UInt32
+
+    package init(uidValidity: UInt32, uid: UInt32) {
+        self.uidValidity = uidValidity
+        self.uid = uid
+    }
+}
+
 /// How a mailbox is opened.
 package enum OpenMode: UInt8, Sendable {
     case readWrite = 0
@@ -154,6 +166,13 @@ package enum Request: Equatable, Sendable {
     case assume(EmailAddress)  // .authenticated
     /// Addresses, rights, quota: Directory.swift.
     case directory(DirectoryRequest)
+    /// A mailbox with a UIDVALIDITY from elsewhere; one that never had a message gets it.
+    case createAs(SessionHandle, MailboxName, SpecialUse, uidValidity: UInt32)  // .done
+    /// `append` with a UID from elsewhere, not below UIDNEXT.
+    case place(
+        SessionHandle, MailboxName, PlacedUID, flags: NamedFlags, date: SecondsSince1970?,
+        body: MessageBody
+    )  // .appended
 }
 
 /// Sent by the store without being asked.

@@ -4,7 +4,8 @@
 
 enum Commands {
     static let all: [Command] =
-        configCommands + domainCommands + accountCommands + suiteCommands + otherCommands
+        configCommands + domainCommands + accountCommands + ImportCommands.all + suiteCommands
+        + otherCommands
 
     static func isPrefix(_ path: [String]) -> Bool {
         all.contains { $0.path.starts(with: path) }

@@ -92,6 +92,13 @@ enum Samples {
             .checkIndex(alice, repair: true),
             .optimizeIndex(bob),
             .assume(alice),
+            .createAs(session, name("Sent"), .sent, uidValidity: 77),
+            .place(
+                session, .inbox, PlacedUID(uidValidity: 7, uid: .max), flags: flags, date: -1,
+                body: .inline([1, 2])),
+            .place(
+                session, .inbox, PlacedUID(uidValidity: 0, uid: 1), flags: NamedFlags(), date: nil,
+                body: .staged(StageToken(rawValue: 8))),
             .checkMail(bob, size: .max),
             .quota(session),
         ] + DirectorySamples.requests.map(Request.directory)

@@ -5,7 +5,7 @@
 import CSSL
 
 /// Fed with pieces, asked once.
-final class Digest {
+@safe final class Digest {
     private let context: OpaquePointer
 
     init() throws(Failure) {

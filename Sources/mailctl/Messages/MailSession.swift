@@ -4,6 +4,7 @@
 // answers the requests that imapd makes. docs/wire.md.
 
 import Bytes
+import Config
 import Glibc
 import Mail
 import Wire

@@ -78,7 +78,7 @@ enum CommandLineParser {
             }
             if word == "-h" {
                 raw.append(("help", nil))
-            } else if word.hasPrefix("-"), word.count > 1 {
+            } else if word.hasPrefix("-"), word.count > 1, !word.hasPrefix("-\\") {
                 let bare = String(word.drop { $0 == "-" })
                 let parts = bare.split(separator: "=", maxSplits: 1).map { String($0) }
                 let name = parts.first ?? ""
@@ -116,7 +116,7 @@ enum CommandLineParser {
     /// Plural nouns mean the same.
     private static func singular(_ word: String) -> String {
         switch word {
-        case "accounts", "domains": String(word.dropLast())
+        case "accounts", "domains", "messages": String(word.dropLast())
         default: word
         }
     }

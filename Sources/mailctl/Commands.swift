@@ -4,7 +4,8 @@
 
 enum Commands {
     static let all: [Command] =
-        configCommands + domainCommands + accountCommands + ImportCommands.all + suiteCommands
+        configCommands + domainCommands + accountCommands
+        + MailboxCommands.all + MessageCommands.all + ImportCommands.all + suiteCommands
         + otherCommands
 
     static func isPrefix(_ path: [String]) -> Bool {

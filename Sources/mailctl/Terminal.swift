@@ -11,6 +11,7 @@ enum Terminal {
     static func out(_ text: String) { write(text + "\n", to: 1) }
     static func error(_ text: String) { write(text + "\n", to: 2) }
     /// Without an end of line.
+    static func outPart(_ text: String) { write(text, to: 1) }
     static func errorPart(_ text: String) { write(text, to: 2) }
 
     /// Whether colours may be used on `descriptor`.

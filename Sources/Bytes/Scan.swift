@@ -64,6 +64,40 @@ extension Span where Element == UInt8 {
         return index
     }
 
+    /// The first place from `start` on where `first` is and `last` is `distance` octets behind it,
+    /// both under their masks (0x20 for letters whose case does not matter, 0 for others); `count`
+    /// if there is none.
+    package func firstPair(
+        _ first: UInt8, _ last: UInt8, masks: (UInt8, UInt8), distance: Int, from start: Int
+    ) -> Int {
+        precondition(start >= 0 && distance >= 0)
+        let end = count &- distance
+        var index = start
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let (mask, otherMask) = (UInt64(masks.0) &* ones, UInt64(masks.1) &* ones)
+        let (pattern, otherPattern) = (UInt64(first) &* ones, UInt64(last) &* ones)
+        let bytes = unsafe self.bytes
+        while index &+ 8 <= end {
+            let word = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self)
+            let other = unsafe bytes.unsafeLoadUnaligned(
+                fromByteOffset: index &+ distance, as: UInt64.self)
+            let differences =
+                ((UInt64(littleEndian: word) | mask) ^ pattern)
+                | ((UInt64(littleEndian: other) | otherMask) ^ otherPattern)
+            // The high bit of every octet that is zero, and possibly of some above the first.
+            let found = (differences &- ones) & ~differences & 0x8080_8080_8080_8080
+            if found != 0 { return index &+ found.trailingZeroBitCount / 8 }
+            index &+= 8
+        }
+        while index < end {
+            if self[index] | masks.0 == first, self[index &+ distance] | masks.1 == last {
+                return index
+            }
+            index &+= 1
+        }
+        return count
+    }
+
     /// The high bit of every octet of `word` that is zero, and possibly of some above the first.
     private static func zeroOctets(_ word: UInt64) -> UInt64 {
         (word &- 0x0101_0101_0101_0101) & ~word & 0x8080_8080_8080_8080

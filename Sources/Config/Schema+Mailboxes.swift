@@ -125,6 +125,17 @@ extension Schema {
             Key(
                 path: "msgstored.index", target: .suite(.fixed("sqlite")),
                 doc: "One SQLite database for each account."),
+            Key(
+                path: "msgstored.search",
+                target: .suite(.text(\.msgstored.search, .choice(["sqlite", "none"]))),
+                doc: """
+                    "sqlite": what messages say is indexed, in a database beside each account's \
+                    index. "none": every search reads them.
+                    """),
+            Key(
+                path: "msgstored.search_max_message",
+                target: .suite(.size(\.msgstored.searchMaxMessage, 65_536...1_073_741_824)),
+                doc: "Longer messages are not indexed; a search reads them."),
             Key(path: "msgstored.blobs", target: .suite(.fixed("maildir")), doc: "Maildir++."),
             Key(
                 path: "msgstored.notify", target: .suite(.fixed("local")),
@@ -162,7 +173,7 @@ extension Schema {
         + later(
             "msgstored",
             [
-                "search", "trash_expire", "junk_expire",
+                "trash_expire", "junk_expire",
                 "min_free_space", "line_endings", "sqlite.path", "sqlite.cache", "postgres.dsn",
                 "postgres.pool", "s3.endpoint", "s3.bucket", "s3.region", "s3.access_key_file",
                 "s3.secret_key_file", "s3.path_style", "s3.cache", "rados.conf", "rados.pool",

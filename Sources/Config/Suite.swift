@@ -221,6 +221,10 @@ package struct StoreSettings: Sendable, Equatable {
     package var metrics = MetricsSettings(port: 9103)
     /// Threads for blocking work; 0: chosen from the number of cores.
     package var workers = 0
+    /// `sqlite`: an index of what messages say; `none`: they are read.
+    package var search = "sqlite"
+    /// Octets; longer messages are not indexed, only read.
+    package var searchMaxMessage = 64 << 20
     /// Databases of accounts kept open.
     package var openDatabases = 1024
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Does a message match? First by what the view knows; only where that does not decide, by its text.
-// RFC 3501 §6.4.4.
+// Does a message match? First by what the view knows; where that does not decide, what is left to
+// ask about its text. RFC 3501 §6.4.4.
 
 import Bytes
-import MIME
 import Mail
 
 /// An answer, as far as it is known.
@@ -25,13 +24,42 @@ package enum SearchVerdict: Sendable, Equatable {
     }
 }
 
+/// What the view answers to every key that it can answer, for one message. Messages with the same
+/// answers have the same question left.
+package struct ViewAnswers: Hashable, Sendable {
+    private var first: UInt64 = 0
+    private var rest: [UInt64] = []
+
+    fileprivate init(count: Int) {
+        if count > 64 { rest = [UInt64](repeating: 0, count: (count - 1) / 64) }
+    }
+
+    fileprivate subscript(number: Int) -> Bool {
+        get {
+            let word = number < 64 ? first : rest[number / 64 - 1]
+            return word >> UInt64(number % 64) & 1 != 0
+        }
+        set {
+            let bit: UInt64 = newValue ? 1 << UInt64(number % 64) : 0
+            if number < 64 { first |= bit } else { rest[number / 64 - 1] |= bit }
+        }
+    }
+}
+
 /// A search program with everything that is the same for all messages worked out once.
 package struct PreparedSearch: Sendable {
     private indirect enum Node: Sendable {
-        case constant(Bool)
         case and([Node])
         case or(Node, Node)
         case not(Node)
+        /// Number of a `Fact`.
+        case fact(Int)
+        case text(TextQuery)
+    }
+
+    /// A key that the view answers.
+    private enum Fact: Sendable {
+        case constant(Bool)
         case flags(Flags)
         case new
         case sequence([UIDRange])
@@ -39,17 +67,27 @@ package struct PreparedSearch: Sendable {
         case larger(UInt32)
         case smaller(UInt32)
         case modSeq(UInt64)
-        case internalDay(SearchRange)
+        case internalDay(DayRange)
         case arrivedAfter(SecondsSince1970)
-        case sentDay(SearchRange)
-        case header(name: [UInt8], SearchText)
-        case body(SearchText)
-        case text(SearchText)
+
+        func holds(_ entry: MessageEntry, _ number: UInt32) -> Bool {
+            switch self {
+            case .constant(let answer): answer
+            case .flags(let flags): entry.flags.isSuperset(of: flags)
+            case .new: entry.flags.contains(.recent) && !entry.flags.contains(.seen)
+            case .sequence(let set): set.holds(number)
+            case .uid(let set): set.holds(entry.uid)
+            case .larger(let size): entry.size > size
+            case .smaller(let size): entry.size < size
+            case .modSeq(let least): entry.modSeq >= least
+            case .internalDay(let days): days.holds(InternalDate.day(of: entry.internalDate))
+            case .arrivedAfter(let time): entry.internalDate >= time
+            }
+        }
     }
 
     private let root: Node
-    /// What must be read where `verdict` is unknown.
-    package let need: FetchCommand.Need
+    private let facts: [Fact]
 
     /// - Parameters:
     ///   - messages: in the view: what `*` means.
@@ -58,55 +96,49 @@ package struct PreparedSearch: Sendable {
         _ program: SearchProgram, keywords: [[UInt8]], messages: UInt32, largestUID: UInt32,
         now: SecondsSince1970
     ) {
+        var facts: [Fact] = []
+        func fact(_ fact: Fact) -> Node {
+            facts.append(fact)
+            return .fact(facts.count - 1)
+        }
         func node(_ key: SearchKey) -> Node {
             switch key {
-            case .all: .constant(true)
+            case .all: fact(.constant(true))
             case .and(let keys): .and(keys.map(node))
             case .or(let left, let right): .or(node(left), node(right))
             case .not(let key): .not(node(key))
-            case .flag(let flag): .flags(flag)
+            case .flag(let flag): fact(.flags(flag))
             case .keyword(let name):
-                Flags.keyword(named: name, in: keywords).map(Node.flags) ?? .constant(false)
-            case .new: .new
-            case .sequence(let set): .sequence(set.resolved(largest: messages))
-            case .uid(let set): .uid(set.resolved(largest: largestUID))
-            case .larger(let size): .larger(size)
-            case .smaller(let size): .smaller(size)
-            case .modSeq(let number): .modSeq(number)
-            case .internalDay(let range): .internalDay(range)
-            case .sentDay(let range): .sentDay(range)
-            case .younger(let seconds): .arrivedAfter(now - seconds)
-            case .header(let name, let text): .header(name: name, SearchText(text))
-            case .body(let text): .body(SearchText(text))
-            case .text(let text): .text(SearchText(text))
+                fact(Flags.keyword(named: name, in: keywords).map(Fact.flags) ?? .constant(false))
+            case .new: fact(.new)
+            case .sequence(let set): fact(.sequence(set.resolved(largest: messages)))
+            case .uid(let set): fact(.uid(set.resolved(largest: largestUID)))
+            case .larger(let size): fact(.larger(size))
+            case .smaller(let size): fact(.smaller(size))
+            case .modSeq(let number): fact(.modSeq(number))
+            case .internalDay(let range): fact(.internalDay(range))
+            case .younger(let seconds): fact(.arrivedAfter(now - seconds))
+            case .sentDay(let range): .text(.sent(range))
+            case .header(let name, let text): .text(.header(name: name, text))
+            case .body(let text): .text(.body(text))
+            case .text(let text): .text(.text(text))
             }
         }
         root = node(program.key)
-        need = program.key.need
+        self.facts = facts
     }
 
     /// - Parameter number: the message sequence number.
     package func verdict(_ entry: MessageEntry, number: UInt32) -> SearchVerdict {
-        Self.verdict(root, entry, number)
+        verdict(root, entry, number)
     }
 
-    private static func verdict(
+    private func verdict(
         _ node: Node, _ entry: MessageEntry, _ number: UInt32
     ) -> SearchVerdict {
         switch node {
-        case .constant(let answer): return SearchVerdict(answer)
-        case .flags(let flags): return SearchVerdict(entry.flags.isSuperset(of: flags))
-        case .new:
-            return SearchVerdict(entry.flags.contains(.recent) && !entry.flags.contains(.seen))
-        case .sequence(let set): return SearchVerdict(set.holds(number))
-        case .uid(let set): return SearchVerdict(set.holds(entry.uid))
-        case .larger(let size): return SearchVerdict(entry.size > size)
-        case .smaller(let size): return SearchVerdict(entry.size < size)
-        case .modSeq(let least): return SearchVerdict(entry.modSeq >= least)
-        case .internalDay(let range):
-            return SearchVerdict(range.holds(InternalDate.day(of: entry.internalDate)))
-        case .arrivedAfter(let time): return SearchVerdict(entry.internalDate >= time)
-        case .sentDay, .header, .body, .text: return .unknown
+        case .fact(let fact): return SearchVerdict(facts[fact].holds(entry, number))
+        case .text: return .unknown
         case .not(let key): return verdict(key, entry, number).inverted
         case .and(let keys):
             var answer = SearchVerdict.yes
@@ -127,43 +159,49 @@ package struct PreparedSearch: Sendable {
         }
     }
 
-    /// - Parameter octets: the message, or only its header if `need` says so.
-    package func matches(_ entry: MessageEntry, number: UInt32, _ octets: [UInt8]) -> Bool {
-        var structure: MessageStructure?
-        return matches(root, entry, number, octets, &structure)
+    /// For a message whose verdict is unknown.
+    package func answers(_ entry: MessageEntry, number: UInt32) -> ViewAnswers {
+        var answers = ViewAnswers(count: facts.count)
+        for (index, fact) in facts.enumerated() where fact.holds(entry, number) {
+            answers[index] = true
+        }
+        return answers
     }
 
-    private func matches(
-        _ node: Node, _ entry: MessageEntry, _ number: UInt32, _ octets: [UInt8],
-        _ structure: inout MessageStructure?
-    ) -> Bool {
-        switch Self.verdict(node, entry, number) {
-        case .yes: return true
-        case .no: return false
-        case .unknown: break
-        }
-        func parsed() -> MessageStructure {
-            if let structure { return structure }
-            let made = MessageStructure(octets.span)
-            structure = made
-            return made
-        }
-        switch node {
-        case .and(let keys):
-            for key in keys where !matches(key, entry, number, octets, &structure) {
-                return false
+    /// What is left to ask about the text of messages with these answers.
+    package func question(_ answers: ViewAnswers) -> TextQuery {
+        func left(_ node: Node) -> TextQuery {
+            switch node {
+            case .fact(let fact): return answers[fact] ? .all([]) : .any([])
+            case .text(let query): return query
+            case .not(let key):
+                switch left(key) {
+                case .all([]): return .any([])
+                case .any([]): return .all([])
+                case let query: return .not(query)
+                }
+            case .and(let keys):
+                var open: [TextQuery] = []
+                for key in keys {
+                    switch left(key) {
+                    case .all([]): break
+                    case .any([]): return .any([])
+                    case let query: open.append(query)
+                    }
+                }
+                return open.count == 1 ? open[0] : .all(open)
+            case .or(let first, let second):
+                var open: [TextQuery] = []
+                for key in [first, second] {
+                    switch left(key) {
+                    case .any([]): break
+                    case .all([]): return .all([])
+                    case let query: open.append(query)
+                    }
+                }
+                return open.count == 1 ? open[0] : .any(open)
             }
-            return true
-        case .or(let left, let right):
-            return matches(left, entry, number, octets, &structure)
-                || matches(right, entry, number, octets, &structure)
-        case .not(let key): return !matches(key, entry, number, octets, &structure)
-        case .sentDay(let range):
-            return SearchText.sentDay(ofHeader: octets.span).map(range.holds) ?? false
-        case .header(let name, let text): return text.isIn(field: name, ofHeader: octets.span)
-        case .body(let text): return text.isInBody(of: octets.span, parsed())
-        case .text(let text): return text.isInText(of: octets.span, parsed())
-        default: return false  // decided by the view above
         }
+        return left(root)
     }
 }

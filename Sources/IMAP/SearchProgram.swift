@@ -23,30 +23,15 @@ package indirect enum SearchKey: Equatable, Sendable {
     case smaller(UInt32)
     case modSeq(UInt64)
     /// INTERNALDATE, in days since 1970.
-    case internalDay(SearchRange)
+    case internalDay(DayRange)
     /// The Date field.
-    case sentDay(SearchRange)
+    case sentDay(DayRange)
     /// Arrived within so many seconds of now (RFC 5032).
     case younger(Int64)
     /// Texts are UTF-8.
     case header(name: [UInt8], [UInt8])
     case body([UInt8])
     case text([UInt8])
-}
-
-/// Which days match.
-package enum SearchRange: Sendable, Equatable {
-    case before(Int)
-    case on(Int)
-    case since(Int)
-
-    func holds(_ day: Int) -> Bool {
-        switch self {
-        case .before(let limit): day < limit
-        case .on(let limit): day == limit
-        case .since(let limit): day >= limit
-        }
-    }
 }
 
 /// A whole SEARCH command.
@@ -61,18 +46,4 @@ package struct SearchProgram: Equatable, Sendable {
     package var mentionsModSeq = false
 
     package init(key: SearchKey) { self.key = key }
-}
-
-extension SearchKey {
-    /// What must be read of a message that the view alone cannot decide.
-    package var need: FetchCommand.Need {
-        switch self {
-        case .header, .sentDay: .header
-        case .body, .text: .message
-        case .and(let keys): keys.map(\.need).max() ?? .nothing
-        case .or(let left, let right): max(left.need, right.need)
-        case .not(let key): key.need
-        default: .nothing
-        }
-    }
 }

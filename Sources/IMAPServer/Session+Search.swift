@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// SEARCH: by the view first; only messages that it cannot decide are read, and their text is
-// looked through on workers. RFC 3501 §6.4.4, §7.2.5; RFC 7162 §3.1.5.
+// SEARCH: by the view first; what it cannot decide is asked of the store, which has the messages and
+// their index. RFC 3501 §6.4.4, §7.2.5; RFC 7162 §3.1.5.
 
 import Bytes
-import Glibc
 import IMAP
 import Mail
 import StoreClient
@@ -12,9 +11,6 @@ import Transport
 import Wire
 
 extension Session {
-    /// Text that goes to a worker at a time.
-    private static let searchBatch = 1 << 20
-
     func search(
         _ tag: [UInt8], _ program: SearchProgram, byUID: Bool
     ) async throws(Failure) {
@@ -28,16 +24,20 @@ extension Session {
             largestUID: selection.view.largestUID,
             now: Int64(service.context.wallMilliseconds() / 1_000))
         var found: [Int] = []
-        var open: [UInt32] = []
+        // Messages of which the view knows the same leave the same question: mostly there is one.
+        var open: [ViewAnswers: [Int]] = [:]
         for (index, entry) in selection.view.entries.enumerated() {
-            switch search.verdict(entry, number: UInt32(index) + 1) {
+            let number = UInt32(index) + 1
+            switch search.verdict(entry, number: number) {
             case .yes: found.append(index)
-            case .unknown: open.append(entry.uid)
+            case .unknown: open[search.answers(entry, number: number), default: []].append(index)
             case .no: break
             }
         }
         if !open.isEmpty {
-            found += try await searchText(search, open, store, selection)
+            for (answers, indexes) in open {
+                found += try await ask(search.question(answers), indexes, store, selection)
+            }
             found.sort()
         }
         var highest: UInt64 = 0
@@ -58,109 +58,33 @@ extension Session {
         writer.line(tag, "OK SEARCH completed")
     }
 
-    /// - Returns: indexes of messages whose text matches.
-    private func searchText(
-        _ search: PreparedSearch, _ uids: [UInt32], _ store: MailboxSession,
-        _ selection: Selection
+    /// - Returns: those of `indexes` whose text matches.
+    private func ask(
+        _ question: TextQuery, _ indexes: [Int], _ store: MailboxSession, _ selection: Selection
     ) async throws(Failure) -> [Int] {
+        // What lies between two neighbours of the view does not exist, so it may be asked for.
+        var ranges: [UIDRange] = []
+        var last = -2
+        for index in indexes {
+            let uid = selection.view.entries[index].uid
+            if index == last + 1, let range = ranges.popLast() {
+                ranges.append(UIDRange(range.first, uid))
+            } else {
+                ranges.append(UIDRange(uid, uid))
+            }
+            last = index
+        }
         var found: [Int] = []
-        var start = 0
-        while start < uids.count {
-            let part = Array(uids[start..<min(start + WireLimit.readUIDs, uids.count)])
-            start += part.count
-            let reader = store.read(
-                selection.view.id, uids: part, part: search.need == .header ? .header : .whole)
-            var batch = SearchBatch()
-            do throws(Failure) {
-                while let message = try await next(reader) {
-                    guard let index = selection.view.index(of: message.uid) else { continue }
-                    batch.add(message, index: index, entry: selection.view.entries[index])
-                    if batch.octets >= Self.searchBatch || batch.candidates.count >= 64 {
-                        found += try await matches(search, batch.take())
-                    }
-                }
-            } catch {
-                batch.discard()
-                throw error
+        var rest = ranges[...]
+        while !rest.isEmpty {
+            let some = Array(rest.prefix(WireLimit.ranges))
+            rest = rest.dropFirst(some.count)
+            let uids = try await asking { () async throws(StoreFailure) in
+                try await store.search(selection.view.id, uids: some, question)
             }
-            found += try await matches(search, batch.take())
+            // The mailbox may have changed since: what the view does not have is not told.
+            found += uids.compactMap { selection.view.index(of: $0) }
         }
         return found
-    }
-
-    private func matches(
-        _ search: PreparedSearch, _ candidates: [SearchBatch.Candidate]
-    ) async throws(Failure) -> [Int] {
-        guard !candidates.isEmpty else { return [] }
-        let found = await service.context.workers.run { () -> [Int]? in
-            var found: [Int] = []
-            var isComplete = true
-            for candidate in candidates {
-                switch candidate.matches(search) {
-                case .some(true): found.append(candidate.index)
-                case .some(false): break
-                case .none: isComplete = false
-                }
-            }
-            return isComplete ? found : nil
-        }
-        // An answer that leaves out what could not be read would be a wrong one
-        guard let found else { throw .store(.unavailable) }
-        return found
-    }
-}
-
-/// Messages on their way to a worker. Descriptors in it are closed by the worker.
-private struct SearchBatch {
-    struct Candidate: Sendable {
-        enum Text: Sendable {
-            case octets([UInt8])
-            case file(Int32, count: Int)
-        }
-
-        let index: Int
-        let entry: MessageEntry
-        let text: Text
-
-        /// Nil if the file could not be read.
-        func matches(_ search: PreparedSearch) -> Bool? {
-            switch text {
-            case .octets(let octets):
-                return search.matches(entry, number: UInt32(index) + 1, octets)
-            case .file(let descriptor, let count):
-                let octets = readFile(descriptor, count: count)
-                _ = Glibc.close(descriptor)
-                guard let octets else { return nil }
-                return search.matches(entry, number: UInt32(index) + 1, octets)
-            }
-        }
-    }
-
-    private(set) var candidates: [Candidate] = []
-    private(set) var octets = 0
-
-    /// Hands the candidates over and starts again.
-    mutating func take() -> [Candidate] {
-        defer { self = SearchBatch() }
-        return candidates
-    }
-
-    /// Closes what was not handed over.
-    mutating func discard() {
-        for candidate in take() {
-            if case .file(let descriptor, _) = candidate.text { _ = Glibc.close(descriptor) }
-        }
-    }
-
-    mutating func add(_ message: consuming StoredMessage, index: Int, entry: MessageEntry) {
-        let count = Int(message.size)
-        octets += count
-        switch message.takeBody() {
-        case .inline(let text):
-            candidates.append(Candidate(index: index, entry: entry, text: .octets(text)))
-        case .file(let file):
-            candidates.append(
-                Candidate(index: index, entry: entry, text: .file(file.release(), count: count)))
-        }
     }
 }

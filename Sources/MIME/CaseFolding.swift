@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Simple case folding of UTF-8: one character to one, so `ß` and `SS` stay different. In the
-// spirit of RFC 5051, without its decomposition.
+// spirit of RFC 5051, without its decomposition. No other character becomes an ASCII one (`ſ`, the
+// Kelvin sign), so that an ASCII text can be looked for without knowing the charset.
 
 import Bytes
 
@@ -71,79 +72,12 @@ package enum CaseFolding {
     private static func fold(slow value: UInt32) -> UInt32 {
         guard let scalar = Unicode.Scalar(value) else { return 0xFFFD }
         let upper = single(scalar.properties.uppercaseMapping) ?? scalar
-        return (single(upper.properties.lowercaseMapping) ?? upper).value
+        let folded = (single(upper.properties.lowercaseMapping) ?? upper).value
+        return folded < 0x80 ? value : folded
     }
 
     private static func single(_ text: String) -> Unicode.Scalar? {
         let scalars = text.unicodeScalars
         return scalars.count == 1 ? scalars.first : nil
-    }
-}
-
-/// Finds one string in texts that come in pieces, in linear time (Knuth, Morris and Pratt).
-package struct Needle: Sendable {
-    /// Case-folded UTF-8.
-    package let octets: [UInt8]
-    package let isASCII: Bool
-    /// How much of the needle is still matched after a mismatch behind this many octets.
-    private let fallback: [Int]
-
-    /// - Parameter text: UTF-8 in any case; what is none is taken for Windows-1252.
-    package init(_ text: [UInt8]) {
-        var folded: [UInt8] = []
-        CaseFolding.append(Charset.utf8.utf8(from: text).span, to: &folded)
-        octets = folded
-        isASCII = folded.allSatisfy { $0 < 0x80 }
-        var table = [Int](repeating: 0, count: folded.count)
-        var length = 0
-        for index in folded.indices.dropFirst() {
-            while length > 0, folded[index] != folded[length] { length = table[length - 1] }
-            if folded[index] == folded[length] { length += 1 }
-            table[index] = length
-        }
-        fallback = table
-    }
-
-    package var isEmpty: Bool { octets.isEmpty }
-
-    /// Looks on through `text`, which is folded already.
-    ///
-    /// - Parameter matched: octets of the needle that the text before ended with; 0 at first.
-    /// - Returns: true as soon as the needle was found.
-    package func isFound(inFolded text: Span<UInt8>, matched: inout Int) -> Bool {
-        guard let first = octets.first else { return true }
-        var length = matched
-        for index in text.indices {
-            let octet = text[index]
-            if length == 0 {
-                guard octet == first else { continue }
-                length = 1
-            } else {
-                while length > 0, octet != octets[length] { length = fallback[length - 1] }
-                if octet == octets[length] { length += 1 }
-            }
-            if length == octets.count { return true }
-        }
-        matched = length
-        return false
-    }
-
-    /// The same on octets of an ASCII-compatible charset. The needle must be ASCII.
-    package func isFound(inASCII text: Span<UInt8>, matched: inout Int) -> Bool {
-        guard let first = octets.first else { return true }
-        var length = matched
-        for index in text.indices {
-            let octet = text[index].asciiLowercased
-            if length == 0 {
-                guard octet == first else { continue }
-                length = 1
-            } else {
-                while length > 0, octet != octets[length] { length = fallback[length - 1] }
-                if octet == octets[length] { length += 1 }
-            }
-            if length == octets.count { return true }
-        }
-        matched = length
-        return false
     }
 }

@@ -36,6 +36,8 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     let account: File
     let maildir: File
     let path: String
+    /// Open once somebody searched or indexed; see SearchWork.swift.
+    var searchIndex: SearchIndex?
     private var opened: Database?
     /// Why the database must not be used any more, until it is opened anew.
     private var spoiled: StoreError?
@@ -86,6 +88,7 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     package func close() throws(StoreError) {
         guard !isClosed else { return }
         isClosed = true
+        searchIndex = nil
         defer { dropIndex(checkpoint: spoiled == nil) }
         guard spoiled == nil, opened != nil else { return }
         while hasUnflushedNames { try flushNamesNow(limit: 10_000) }
@@ -95,6 +98,7 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     /// Closes as a crash would: for tests.
     package func abandon() {
         isClosed = true
+        searchIndex = nil
         dropIndex(checkpoint: false)
     }
 

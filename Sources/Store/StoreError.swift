@@ -57,6 +57,8 @@ package struct StoreNotice: Equatable, Sendable {
         case ignored = "ignored"
         /// An interrupted delivery to many was taken back.
         case deliveryRolledBack = "delivery-rolled-back"
+        /// The search index cannot be used; it is made anew, and messages are read meanwhile.
+        case searchUnusable = "search-unusable"
         /// A step that can be done again later failed.
         case postponed = "postponed"
     }

@@ -233,6 +233,18 @@ package final class MailboxSession {
         return (gone, highestModSeq)
     }
 
+    /// Asks about the text of messages.
+    ///
+    /// - Returns: the UIDs of those of `uids` that match, in no order.
+    package func search(
+        _ mailbox: MailboxID, uids: [UIDRange], _ query: TextQuery
+    ) async throws(StoreFailure) -> [UInt32] {
+        let call = PendingCall(deadline: link.now.advanced(by: .seconds(60)))
+        guard case .done = try await perform(.search(handle, mailbox, uids: uids, query), call)
+        else { throw .unavailable }
+        return call.found
+    }
+
     /// Starts reading messages, in the order given; those that are gone are left out.
     package func read(
         _ mailbox: MailboxID, uids: [UInt32], part: ReadPart = .whole

@@ -8,9 +8,10 @@ import Wire
 
 /// One request in flight. Finished exactly once.
 final class PendingCall {
-    let deadline: MonotonicInstant
+    var deadline: MonotonicInstant
     /// What came in parts.
     var entries: [MessageEntry] = []
+    var found: [UInt32] = []
     var fragments: [UInt8] = []
     /// What came with the answer.
     var descriptor: Descriptor?

@@ -335,6 +335,11 @@ package final class StoreLink {
                 throw .oversized
             }
             if call.entries.isEmpty { call.entries = entries } else { call.entries += entries }
+        case .found(let uids):
+            guard call.found.count + uids.count <= WireLimit.replyUIDs else { throw .oversized }
+            call.found += uids
+            // The store is at work: it says so every few seconds.
+            call.deadline = max(call.deadline, context.now.advanced(by: .seconds(60)))
         case .message(let uid, let size, let inline):
             call.reader?.received(uid: uid, size: size, inline: inline, descriptor)
         default:

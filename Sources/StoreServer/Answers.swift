@@ -53,8 +53,11 @@ extension DoorConnection {
             return try await append(message, body, try session(handle))
         case .read(let handle, let mailbox, let uids, let part):
             return try await read(mailbox, uids, part, try session(handle), id)
+        case .search(let handle, let mailbox, let uids, let query):
+            return try await search(mailbox, uids, query, try session(handle), id)
         case .listDomains, .addDomain, .removeDomain, .listAccounts, .changeAccount, .storeStatus,
-            .rebuildIndex, .checkIndex, .optimizeIndex, .assume:
+            .rebuildIndex, .checkIndex, .optimizeIndex, .assume, .rebuildSearch,
+            .searchStats:
             return try await control(request)
         case .directory(let request): return try await directory(request)
         case .quota(let handle): return try await quota(try session(handle))

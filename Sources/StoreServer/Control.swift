@@ -41,6 +41,15 @@ extension DoorConnection {
             if case .failure(let error) = outcome { throw StoreFailure(error) }
             Log.info("index rebuilt", [LogField("account", account.address.octets)])
             return .done
+        case .rebuildSearch(let address):
+            let account = try await existing(address)
+            let outcome = await core.perform(account) { store throws(StoreError) in
+                try store.dropSearchIndex()
+            }
+            if case .failure(let error) = outcome { throw StoreFailure(error) }
+            core.indexer.noteUrgent(account)
+            return .done
+        case .searchStats(let address): return .searchStats(try await searchStats(address))
         case .assume(let address):
             let account = try await existing(address)
             let session = try makeSession(account)
@@ -187,6 +196,22 @@ extension DoorConnection {
             "account removed",
             [LogField("account", account.address.octets), LogField("kept", "\(keepMail)")])
         if case .failure(let error) = outcome { throw StoreFailure(error) }
+    }
+
+    private func searchStats(_ address: EmailAddress) async throws(StoreFailure) -> SearchStats {
+        let account = try await existing(address)
+        let isEnabled = core.indexer.isEnabled
+        let outcome = await core.perform(account) { store throws(StoreError) in
+            try store.searchState(usesIndex: isEnabled)
+        }
+        switch outcome {
+        case .success(let state):
+            return SearchStats(
+                isEnabled: isEnabled, messages: state.messages, indexed: state.indexed,
+                opaque: state.opaque, octets: state.octets, sourceOctets: state.source,
+                segments: UInt32(clamping: state.segments))
+        case .failure(let error): throw StoreFailure(error)
+        }
     }
 
     private func status() async throws(StoreFailure) -> StoreStatus {

@@ -179,6 +179,7 @@ final class DoorConnection {
 
     private func start(_ request: Request, _ id: UInt32) {
         inFlight += 1
+        core.requestStarted()
         context.spawn { await self.answer(request, id) }
     }
 
@@ -191,6 +192,7 @@ final class DoorConnection {
         }
         core.metrics.requests.observe(start.duration(to: context.now), [request.code.name])
         inFlight -= 1
+        core.requestEnded()
         idle.open()
     }
 

@@ -29,13 +29,14 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
     private let usages: UsageBook
     private let notifier: any Notifier
     private let metrics: StoreMetrics
+    private let indexer: SearchIndexer
     private var accounts = OpenAccounts()
     private let waiting = Mutex<[AccountRef: [QueuedAppend]]>([:])
     private let open = Atomic<Int>(0)
 
     init(
         index: Int, root: MailRoot, limit: Int, addresses: AddressBook, usages: UsageBook,
-        notifier: any Notifier, metrics: StoreMetrics
+        notifier: any Notifier, metrics: StoreMetrics, indexer: SearchIndexer
     ) {
         self.index = index
         self.root = root
@@ -44,6 +45,7 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         self.usages = usages
         self.notifier = notifier
         self.metrics = metrics
+        self.indexer = indexer
     }
 
     var openCount: Int { open.load(ordering: .relaxed) }
@@ -90,6 +92,7 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         store.limits = try addresses.limits(account.address)
         accounts.insert(store, account.address)
         open.store(accounts.count, ordering: .relaxed)
+        indexer.noteOpened(account)
         return store
     }
 
@@ -112,6 +115,8 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         guard !changes.isEmpty else { return }
         noteUsage(store)
         notifier.publish(store.address, changes)
+        let generation = addresses.generation(of: store.address)
+        indexer.note(AccountRef(address: store.address, generation: generation))
     }
 
     /// Before anybody is told: who asks then must see the new totals.

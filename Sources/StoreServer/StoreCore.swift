@@ -24,12 +24,14 @@ package final class StoreCore: Sendable {
     /// Of what connections hold; they end with this process.
     let leases: any LeaseStore
     let metrics = StoreMetrics()
+    let indexer: SearchIndexer
     let startedAt: SecondsSince1970
     let deliveries = Atomic<UInt64>(0)
     private let laneWorkers: Workers
     let lanes: [Lane]
     private let services = Atomic<Int>(0)
     private let connectionNumbers = Atomic<UInt64>(0)
+    private let inFlight = Atomic<Int>(0)
 
     private init(
         root: MailRoot, directory: Directory, addresses: AddressBook, usages: UsageBook,
@@ -48,10 +50,12 @@ package final class StoreCore: Sendable {
         laneWorkers = Workers(count: laneCount, name: "store")
         let perLane = max(8, openAccounts / laneCount)
         let metrics = metrics
+        let indexer = SearchIndexer(metrics: metrics)
+        self.indexer = indexer
         lanes = (0..<laneCount).map { index in
             Lane(
                 index: index, root: root, limit: perLane, addresses: addresses, usages: usages,
-                notifier: notifier, metrics: metrics)
+                notifier: notifier, metrics: metrics, indexer: indexer)
         }
     }
 
@@ -89,11 +93,13 @@ package final class StoreCore: Sendable {
             Log.error("argon2 does not work", [LogField("reason", "\(error) \(parameters)")])
             throw .notPermitted
         }
-        return StoreCore(
+        let core = StoreCore(
             root: root, directory: directory, addresses: addresses, usages: usages,
             hashing: hashing,
             laneCount: laneCount, openAccounts: settings.openDatabases,
             startedAt: SecondsSince1970(WallClock.seconds()))
+        core.indexer.apply(settings)
+        return core
     }
 
     private static func log(_ notice: StoreNotice) {
@@ -102,7 +108,8 @@ package final class StoreCore: Sendable {
             LogField("mailbox", notice.subject), LogField("count", notice.count),
         ]
         switch notice.kind {
-        case .indexRebuilt, .indexMovedAside, .deliveryRolledBack, .postponed:
+        case .indexRebuilt, .indexMovedAside, .deliveryRolledBack, .postponed,
+            .searchUnusable:
             Log.warn("store repaired", fields)
         case .adopted, .vanished, .folderChanged, .ignored, .indexMigrated:
             Log.info("store noticed", fields)
@@ -123,6 +130,7 @@ package final class StoreCore: Sendable {
             }
         }
         addresses.apply(suite)
+        indexer.apply(suite.msgstored)
     }
 
     // MARK: - Blocking work
@@ -166,6 +174,13 @@ package final class StoreCore: Sendable {
             lane.drain(account, until: queued)
         }
     }
+
+    /// Requests of front daemons that are being answered.
+    var requestsInFlight: Int { inFlight.load(ordering: .relaxed) }
+
+    func requestStarted() { inFlight.wrappingAdd(1, ordering: .relaxed) }
+
+    func requestEnded() { inFlight.wrappingSubtract(1, ordering: .relaxed) }
 
     // MARK: - Life
 

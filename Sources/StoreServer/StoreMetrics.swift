@@ -48,6 +48,18 @@ struct StoreMetrics: Sendable {
     let quotaWarnings = Metrics.shared.counter(
         "msgstored_quota_warnings_total",
         help: "Times an account came over the warning mark of its quota.")
+    let searches = Metrics.shared.counter(
+        "msgstored_searches_total", help: "Questions about the text of messages.")
+    let searchReads = Metrics.shared.counter(
+        "msgstored_search_read_messages_total",
+        help: "Messages read to answer them, because the index did not know enough.")
+    let searchIndexed = Metrics.shared.counter(
+        "msgstored_search_indexed_messages_total", help: "Messages put into a search index.")
+    let searchOctets = Metrics.shared.counter(
+        "msgstored_search_indexed_bytes_total", help: "Octets of those messages.")
+    let searchWaiting = Metrics.shared.gauge(
+        "msgstored_search_waiting_accounts",
+        help: "Accounts with messages that are not in their search index yet.")
     let failures = Metrics.shared.counter(
         "msgstored_store_errors_total", help: "Operations that failed because of disk or index.")
 }

@@ -31,6 +31,7 @@ package final class StoreService: LoopService {
             if let maildirs = core.watchers.maildirs {
                 context.spawn { await self.lookAtMaildirs(maildirs) }
             }
+            context.spawn { await core.indexer.run(core, context) }
         }
     }
 

@@ -36,6 +36,8 @@ package enum ReplyCode: UInt16, CaseIterable, Sendable {
     case accountDetails = 0x802B
     case addressProblem = 0x802C
     case quota = 0x802D
+    case found = 0x8038
+    case searchStats = 0x8039
     /// A part: the next octets of a reply that is too long for one frame. The last octets come in
     /// the frame with the reply's own opcode.
     case fragment = 0x80FF
@@ -101,6 +103,8 @@ extension Reply {
         case .accounts: .accounts
         case .storeStatus: .storeStatus
         case .indexReport: .indexReport
+        case .found: .found
+        case .searchStats: .searchStats
         case .indexOptimized: .indexOptimized
         case .directory(let reply): reply.code
         }
@@ -164,6 +168,8 @@ extension Reply {
         case .accounts(let rows): encoder.put(list: rows, limit: WireLimit.rows) { $0.put($1) }
         case .storeStatus(let status): encoder.put(status)
         case .indexReport(let report): encoder.put(report)
+        case .found(let uids): encoder.put(uids: uids, limit: Reply.foundPerPart)
+        case .searchStats(let stats): encoder.put(stats)
         case .indexOptimized(let before, let after):
             encoder.put(before)
             encoder.put(after)
@@ -216,6 +222,8 @@ extension Reply {
             self = .accounts(try decoder.rows(36) { d throws(WireError) in try d.accountInfo() })
         case .storeStatus: self = .storeStatus(try decoder.storeStatus())
         case .indexReport: self = .indexReport(try decoder.indexReport())
+        case .found: self = .found(try decoder.uids(limit: Reply.foundPerPart))
+        case .searchStats: self = .searchStats(try decoder.searchStats())
         case .indexOptimized:
             self = .indexOptimized(
                 before: try decoder.integer(UInt64.self), after: try decoder.integer(UInt64.self))

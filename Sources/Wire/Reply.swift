@@ -127,6 +127,9 @@ package enum Reply: Equatable, Sendable {
     case accounts([AccountInfo])
     case storeStatus(StoreStatus)
     case indexReport(IndexReport)
+    /// A part: UIDs that `search` found, at most `foundPerPart`.
+    case found([UInt32])
+    case searchStats(SearchStats)
     /// Octets of the index before and after.
     case indexOptimized(before: UInt64, after: UInt64)
     /// Addresses, rights, quota: Directory.swift.
@@ -136,4 +139,6 @@ package enum Reply: Equatable, Sendable {
     package static let inlineBodyLimit = 16 << 10
     /// Entries in one part.
     package static let entriesPerPart = 16_384
+    /// UIDs in one part.
+    package static let foundPerPart = 65_536
 }

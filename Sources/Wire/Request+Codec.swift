@@ -36,6 +36,7 @@ package enum RequestCode: UInt16, CaseIterable, Sendable {
     case expunge = 0x030D
     case read = 0x030E
     case quota = 0x0328
+    case search = 0x0318
 
     // 0x04xx: door queue
 
@@ -49,6 +50,8 @@ package enum RequestCode: UInt16, CaseIterable, Sendable {
     case rebuildIndex = 0x0507
     case checkIndex = 0x0520
     case optimizeIndex = 0x0521
+    case rebuildSearch = 0x0550
+    case searchStats = 0x0551
     case assume = 0x0570
     case changeAliases = 0x0530
     case listAliases = 0x0531
@@ -109,6 +112,7 @@ extension Request {
         case .expunge: .expunge
         case .read: .read
         case .quota: .quota
+        case .search: .search
         case .listDomains: .listDomains
         case .addDomain: .addDomain
         case .removeDomain: .removeDomain
@@ -118,6 +122,8 @@ extension Request {
         case .rebuildIndex: .rebuildIndex
         case .checkIndex: .checkIndex
         case .optimizeIndex: .optimizeIndex
+        case .rebuildSearch: .rebuildSearch
+        case .searchStats: .searchStats
         case .assume: .assume
         case .directory(let request): request.code
         case .createAs: .createAs
@@ -132,6 +138,7 @@ extension Request {
         case .append(_, _, _, _, let body), .place(_, _, _, _, _, let body): 256 + body.sizeHint
         case .read(_, _, let uids, _): 64 + 4 * uids.count
         case .directory(.changeAliases(let rows, _, _)): 64 + 128 * rows.count
+        case .search(_, _, let uids, _): 256 + 8 * uids.count
         default: 128
         }
     }
@@ -144,7 +151,8 @@ extension Request {
         case .stage, .listDomains, .storeStatus: break
         case .unstage(let token): encoder.put(token)
         case .checkRecipient(let address), .rebuildIndex(let address),
-            .optimizeIndex(let address), .assume(let address):
+            .optimizeIndex(let address), .assume(let address), .rebuildSearch(let address),
+            .searchStats(let address):
             encoder.put(address)
         case .checkIndex(let address, let repair):
             encoder.put(address)
@@ -241,6 +249,11 @@ extension Request {
             encoder.put(mailbox)
             encoder.put(uids: uids, limit: WireLimit.readUIDs)
             encoder.put(part.rawValue)
+        case .search(let session, let mailbox, let uids, let query):
+            encoder.put(session)
+            encoder.put(mailbox)
+            encoder.put(ranges: uids)
+            encoder.put(query)
         default: encoder.refuse()  // the two functions above wrote every other case
         }
     }
@@ -286,7 +299,7 @@ extension Request {
                 try decoder.sessionHandle(), try decoder.mailboxName(),
                 try decoder.choice(SpecialUse.self, "special use"),
                 uidValidity: try decoder.integer(UInt32.self))
-        case .append, .place, .store, .copy, .expunge, .read:
+        case .append, .place, .store, .copy, .expunge, .read, .search:
             self = try Self.messageRequest(code, &decoder)
         case .listDomains: self = .listDomains
         case .addDomain: self = .addDomain(try decoder.string(limit: WireLimit.domain))
@@ -299,6 +312,8 @@ extension Request {
         case .checkIndex:
             self = .checkIndex(try decoder.address(), repair: try decoder.bool())
         case .optimizeIndex: self = .optimizeIndex(try decoder.address())
+        case .rebuildSearch: self = .rebuildSearch(try decoder.address())
+        case .searchStats: self = .searchStats(try decoder.address())
         case .assume: self = .assume(try decoder.address())
         case .changeAliases, .listAliases, .expand, .listDomainDetails, .setDomain,
             .listAccountDetails, .showAccount, .setAccount, .recount, .renameAccount:
@@ -352,6 +367,9 @@ extension Request {
         case .read:
             let uids = try decoder.uids(limit: WireLimit.readUIDs)
             return .read(session, mailbox, uids: uids, try decoder.choice(ReadPart.self, "part"))
+        case .search:
+            let uids = try decoder.ranges()
+            return .search(session, mailbox, uids: uids, try decoder.textQuery())
         default:
             throw .unknownOpcode(code.rawValue)
         }

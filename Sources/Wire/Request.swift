@@ -149,6 +149,8 @@ package enum Request: Equatable, Sendable {
     /// One `.message` part for each UID that exists, in the order asked, then `.done`.
     case read(SessionHandle, MailboxID, uids: [UInt32], ReadPart)
     case quota(SessionHandle)  // .directory(.quota)
+    /// `.found` parts with the UIDs whose text matches, in no order, then `.done`.
+    case search(SessionHandle, MailboxID, uids: [UIDRange], TextQuery)
 
     // Door control
     case listDomains  // .domains
@@ -158,6 +160,9 @@ package enum Request: Equatable, Sendable {
     case changeAccount(AccountChange)  // .done
     case storeStatus  // .storeStatus
     case rebuildIndex(EmailAddress)  // .done
+    /// Throws the search index away; it is made again in the background.
+    case rebuildSearch(EmailAddress)  // .done
+    case searchStats(EmailAddress)  // .searchStats
     /// Compares the index with the Maildir; with `repair` also puts right what can be.
     case checkIndex(EmailAddress, repair: Bool)  // .indexReport
     /// Makes the index as small and as well ordered as it can be.

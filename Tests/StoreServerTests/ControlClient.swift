@@ -97,7 +97,7 @@ final class ControlClient {
 
     private static let unexpected = ControlError.broken("unexpected answer")
 
-    private func done(_ request: Request) throws(ControlError) {
+    func done(_ request: Request) throws(ControlError) {
         guard case .done = try call(request) else { throw Self.unexpected }
     }
 

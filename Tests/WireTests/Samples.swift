@@ -99,6 +99,15 @@ enum Samples {
             .place(
                 session, .inbox, PlacedUID(uidValidity: 0, uid: 1), flags: NamedFlags(), date: nil,
                 body: .staged(StageToken(rawValue: 8))),
+            .rebuildSearch(alice),
+            .searchStats(bob),
+            .search(session, mailbox, uids: ranges, .text(Array("needle"))),
+            .search(
+                session, mailbox, uids: [],
+                .all([
+                    .any([]), .not(.body(Array("ß"))), .any([.sent(.before(-3)), .sent(.on(0))]),
+                    .header(name: Array("List-Id"), []), .sent(.since(20_000)),
+                ])),
             .checkMail(bob, size: .max),
             .quota(session),
         ] + DirectorySamples.requests.map(Request.directory)
@@ -148,6 +157,11 @@ enum Samples {
                     version: Array("1.0"), startedAt: 1, accounts: 2, domains: 3, openDatabases: 4,
                     sessions: 5, deliveries: 6)),
             .indexReport(report),
+            .found([7, 1, .max]),
+            .searchStats(
+                SearchStats(
+                    isEnabled: true, messages: 1, indexed: 2, opaque: 3, octets: 4,
+                    sourceOctets: 5, segments: 6)),
             .indexOptimized(before: 1 << 40, after: 9),
         ] + DirectorySamples.replies.map(Reply.directory)
 

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Keeps the search indexes up to date, one account after the other, behind everything else: one
+// thread of low priority takes messages apart, the accounts' lanes only read and write. What is not
+// indexed yet is read when somebody searches, so nothing depends on it. docs/store.md.
+
+import Config
+import Glibc
+import MIME
+import Mail
+import Store
+import Synchronization
+import Telemetry
+import Transport
+
+/// The accounts that have something to index, and the work on them.
+final class SearchIndexer: Sendable {
+    private struct Account {
+        var due: MonotonicInstant
+        /// The last change.
+        var changed: MonotonicInstant
+    }
+
+    private struct State {
+        var waiting: [AccountRef: Account] = [:]
+        /// Being indexed now.
+        var current: AccountRef?
+    }
+
+    /// After a change, until it is looked at: mail often comes in groups.
+    private static let patience = Duration.seconds(1)
+    /// After the last change, until the few messages that it left are put into a segment.
+    private static let quiet = Duration.seconds(20)
+    /// Fewer messages than this are not worth a segment while more are coming.
+    private static let minimum = 64
+    private static let batch = 32
+    private static let pause = Duration.milliseconds(250)
+    private static let yield = Duration.milliseconds(5)
+
+    private let state = Mutex(State())
+    private let enabled = Atomic<Bool>(true)
+    private let limit = Atomic<Int>(64 << 20)
+    private let thread: Workers
+    private let metrics: StoreMetrics
+
+    init(metrics: StoreMetrics) {
+        self.metrics = metrics
+        thread = Workers(count: 1, name: "search")
+    }
+
+    var isEnabled: Bool { enabled.load(ordering: .relaxed) }
+
+    func apply(_ settings: StoreSettings) {
+        enabled.store(settings.search == "sqlite", ordering: .relaxed)
+        limit.store(settings.searchMaxMessage, ordering: .relaxed)
+    }
+
+    // MARK: - What there is to do
+
+    /// The account has changed. From any thread.
+    func note(_ account: AccountRef) {
+        guard isEnabled else { return }
+        let now = MonotonicInstant.now
+        state.withLock { state in
+            let due = now.advanced(by: Self.patience)
+            let earlier = state.waiting[account]?.due ?? due
+            state.waiting[account] = Account(due: min(earlier, due), changed: now)
+        }
+    }
+
+    /// The account was opened: it may have been left behind when the last process ended.
+    func noteOpened(_ account: AccountRef) {
+        let isOwn = state.withLock { $0.current == account }
+        if !isOwn { note(account) }
+    }
+
+    /// Next, and all that there is.
+    func noteUrgent(_ account: AccountRef) {
+        guard isEnabled else { return }
+        let now = MonotonicInstant.now
+        state.withLock { state in
+            state.waiting[account] = Account(due: now, changed: now.advanced(by: .seconds(-3600)))
+        }
+    }
+
+    private func takeNext() -> (account: AccountRef, minimum: Int)? {
+        let now = MonotonicInstant.now
+        return state.withLock { state in
+            guard let next = state.waiting.min(by: { $0.value.due < $1.value.due }),
+                next.value.due <= now
+            else { return nil }
+            let quietAt = next.value.changed.advanced(by: Self.quiet)
+            state.current = next.key
+            if quietAt <= now {
+                state.waiting[next.key] = nil
+                return (next.key, 1)
+            }
+            state.waiting[next.key]?.due = quietAt
+            return (next.key, Self.minimum)
+        }
+    }
+
+    // MARK: - Doing it
+
+    /// Runs on one loop until it drains.
+    func run(_ core: StoreCore, _ context: LoopContext) async {
+        await thread.run {
+            // Of this thread only. Without the right to it the thread is like the others.
+            _ = setpriority(Int32(PRIO_PROCESS.rawValue), 0, 10)
+        }
+        var terms: SearchTerms?
+        while !context.isDraining {
+            guard isEnabled, let (account, minimum) = takeNext() else {
+                terms = nil
+                await context.sleep(Self.pause)
+                continue
+            }
+            await index(account, minimum, core, context, &terms)
+            let left = state.withLock { state in
+                state.current = nil
+                return state.waiting.count
+            }
+            metrics.searchWaiting.set(Double(left))
+        }
+    }
+
+    private func index(
+        _ account: AccountRef, _ minimum: Int, _ core: StoreCore, _ context: LoopContext,
+        _ terms: inout SearchTerms?
+    ) async {
+        while !context.isDraining, isEnabled {
+            let outcome = await core.perform(account) { store throws(StoreError) in
+                try store.searchWork(minimum: minimum)
+            }
+            switch outcome {
+            case .failure, .success(nil): return
+            case .success(.again): await context.sleep(Self.yield)
+            case .success(.index(let mailbox, let messages, let merge)):
+                let draft = SegmentDraft(mailbox, reusing: terms.take())
+                await thread.run { for segment in merge { draft.add(segment) } }
+                guard
+                    let done = await fill(draft, messages, account, mailbox, core, context)
+                else { return }
+                let segment = await thread.run { draft.finish() }
+                let attempted = messages.prefix(done).map(\.uid)
+                let written = await core.perform(account) { store throws(StoreError) in
+                    try store.commitSearch(segment, attempted: attempted, replacing: merge)
+                }
+                terms = draft.takeTerms()
+                guard case .success(true) = written else { return }
+                metrics.searchIndexed.increment(by: UInt64(done))
+            }
+        }
+    }
+
+    /// Reads messages into a segment until it is full.
+    ///
+    /// - Returns: how many were taken; nil if the account cannot be read.
+    private func fill(
+        _ draft: SegmentDraft, _ messages: [(uid: UInt32, size: UInt32)], _ account: AccountRef,
+        _ mailbox: MailboxID, _ core: StoreCore, _ context: LoopContext
+    ) async -> Int? {
+        let limit = limit.load(ordering: .relaxed)
+        var done = 0
+        while done < messages.count, !draft.isFull {
+            guard !context.isDraining else { return nil }
+            let some = Array(messages[done..<min(done + Self.batch, messages.count)])
+            let small = some.filter { Int($0.size) <= limit }.map(\.uid)
+            let outcome = await core.perform(account) { store throws(StoreError) in
+                try store.searchFiles(mailbox, small, .whole)
+            }
+            guard case .success(let files) = outcome else { return nil }
+            let octets = await thread.run { () -> Int? in
+                var octets = 0
+                for file in files {
+                    guard let text = file.octets() else { return nil }
+                    draft.add(uid: file.uid, size: file.size, text)
+                    octets += text.count
+                }
+                for (uid, size) in some where Int(size) > limit {
+                    draft.add(uid: uid, size: size, nil)
+                }
+                return octets
+            }
+            guard let octets else { return nil }
+            metrics.searchOctets.increment(by: UInt64(octets))
+            done += some.count
+            // Whoever waits for an answer comes first.
+            if core.requestsInFlight > 0 { await context.sleep(Self.yield) }
+        }
+        return done
+    }
+}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `mailctl account`: add, list, show, password, remove.
+// `mailctl account`: add, password, remove.
 
 import Bytes
 import Config
@@ -27,7 +27,7 @@ enum AccountCommands {
     }
 
     /// The error for an account whose domain, or which itself, is not there.
-    private static func missing(
+    static func missing(
         _ address: EmailAddress, _ client: inout ControlClient
     ) throws(Failure) -> Failure {
         let domains = try Store.domains(&client)
@@ -50,10 +50,8 @@ enum AccountCommands {
 
     private static func list(
         _ domain: [UInt8], _ client: inout ControlClient
-    ) throws(Failure) -> [AccountInfo] {
-        let reply = try client.call(.listAccounts(domain: domain))
-        guard case .accounts(let accounts) = reply else { throw Store.unexpected(reply) }
-        return accounts
+    ) throws(Failure) -> [AccountDetails] {
+        try Addresses.accounts(.listAccounts(domain: domain, exact: false), &client)
     }
 
     static func add(_ invocation: Invocation) throws(Failure) -> ExitCode {
@@ -109,51 +107,6 @@ enum AccountCommands {
         return lines
     }
 
-    static func list(_ invocation: Invocation) throws(Failure) -> ExitCode {
-        var client = try Store.connect(invocation)
-        let domain = Array((invocation.arguments.first ?? "").lowercased().utf8)
-        if !domain.isEmpty {
-            let domains = try Store.domains(&client)
-            guard domains.contains(where: { $0.name == domain }) else {
-                let name = Store.text(domain)
-                let meant = suggestion(for: name, among: domains.map { Store.text($0.name) })
-                throw Failure(
-                    .noSuchDomain,
-                    "domain \(name) is not served here."
-                        + (meant.map { " Did you mean \($0)?" } ?? ""))
-            }
-        }
-        let accounts = try list(domain, &client).sorted { $0.address.text < $1.address.text }
-        if invocation.json {
-            for account in accounts { Terminal.out(json(account).text) }
-            return .ok
-        }
-        guard !accounts.isEmpty else {
-            invocation.say("No accounts.  mailctl account add NAME@DOMAIN")
-            return .ok
-        }
-        let rows = accounts.map { account in
-            [
-                account.address.text, String(account.messages), Store.size(account.size),
-                String(account.mailboxes),
-            ]
-        }
-        Terminal.out(
-            Terminal.table(
-                [["ADDRESS", "MESSAGES", "SIZE", "MAILBOXES"]] + rows, right: [1, 2, 3]))
-        return .ok
-    }
-
-    private static func json(_ account: AccountInfo) -> JSON {
-        .object([
-            ("address", .string(account.address.text)),
-            ("messages", .integer(Int(clamping: account.messages))),
-            ("size", .integer(Int(clamping: account.size))),
-            ("mailboxes", .integer(Int(account.mailboxes))),
-            ("created", .string(timestamp(account.created))),
-        ])
-    }
-
     /// ISO 8601, UTC.
     static func timestamp(_ seconds: SecondsSince1970) -> String {
         var time = time_t(seconds)
@@ -163,32 +116,6 @@ enum AccountCommands {
         let count = unsafe strftime(&buffer, 40, "%Y-%m-%dT%H:%M:%SZ", &parts)
         return String(
             decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-
-    static func show(_ invocation: Invocation) throws(Failure) -> ExitCode {
-        let address = try address(invocation)
-        var client = try Store.connect(invocation)
-        let reply = try client.call(.listAccounts(domain: address.domain))
-        guard case .accounts(let accounts) = reply else {
-            if reply == .failure(.noSuchDomain) { throw try missing(address, &client) }
-            throw Store.unexpected(reply)
-        }
-        guard let account = accounts.first(where: { isSame($0.address, address) }) else {
-            throw try missing(address, &client)
-        }
-        if invocation.json {
-            Terminal.out(json(account).text)
-            return .ok
-        }
-        Terminal.out(
-            Terminal.table([
-                ["address", account.address.text],
-                ["created", timestamp(account.created)],
-                ["messages", String(account.messages)],
-                ["size", Store.size(account.size)],
-                ["mailboxes", String(account.mailboxes)],
-            ]))
-        return .ok
     }
 
     static func password(_ invocation: Invocation) throws(Failure) -> ExitCode {
@@ -233,10 +160,11 @@ enum AccountCommands {
                     .usage, "this destroys mail and there is no terminal to ask on",
                     hints: ["say --yes"])
             }
+            let messages = account.usage.map { String($0.messages) } ?? "unknown number of"
             let what =
                 keepMail
                 ? "Remove \(address.text)?"
-                : "Remove \(address.text) and its \(account.messages) messages for good?"
+                : "Remove \(address.text) and its \(messages) messages for good?"
             guard Terminal.confirm(what) else {
                 Terminal.error("Nothing was changed.")
                 return .problems

@@ -116,7 +116,8 @@ enum CommandLineParser {
     /// Plural nouns mean the same.
     private static func singular(_ word: String) -> String {
         switch word {
-        case "accounts", "domains", "messages": String(word.dropLast())
+        case "aliases": "alias"
+        case "accounts", "domains", "messages", "senders", "quotas": String(word.dropLast())
         default: word
         }
     }

@@ -4,7 +4,8 @@
 
 enum Commands {
     static let all: [Command] =
-        configCommands + domainCommands + accountCommands
+        configCommands + domainCommands + domainMoreCommands + accountCommands
+        + accountSettingCommands + addressCommands
         + MailboxCommands.all + MessageCommands.all + ImportCommands.all + suiteCommands
         + otherCommands
 
@@ -66,7 +67,9 @@ enum Commands {
         Command(
             path: ["domain", "remove"], arguments: "DOMAIN", count: 1...1,
             summary: "Take no more mail for a domain",
-            detail: ["Only a domain without accounts, and not one that mail.toml names."],
+            detail: [
+                "Only a domain without accounts and aliases, and not one that mail.toml names."
+            ],
             run: DomainCommands.remove),
     ]
 
@@ -92,13 +95,6 @@ enum Commands {
                 "mailctl account add bob@example.org --generate",
             ],
             run: AccountCommands.add),
-        Command(
-            path: ["account", "list"], arguments: "[DOMAIN]", count: 0...1,
-            summary: "List accounts", examples: ["mailctl account list --json"],
-            run: AccountCommands.list),
-        Command(
-            path: ["account", "show"], arguments: "ADDRESS", count: 1...1,
-            summary: "Show one account", run: AccountCommands.show),
         Command(
             path: ["account", "password"], arguments: "ADDRESS", count: 1...1,
             options: passwordOptions, summary: "Set the password of an account",

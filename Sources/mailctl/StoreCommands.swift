@@ -136,6 +136,18 @@ enum DomainCommands {
                 "\(text) has \(domain.accounts) account\(domain.accounts == 1 ? "" : "s")",
                 hints: ["see: mailctl account list \(text)"])
         }
+        let details = try Addresses.domains(&client)
+        if let own = details.first(where: { $0.name == name }), own.aliases > 0 {
+            throw Failure(
+                .permission, "\(text) has \(own.aliases) alias\(own.aliases == 1 ? "" : "es")",
+                hints: ["see: mailctl alias list \(text)"])
+        }
+        if let standIn = details.first(where: { $0.aliasOf == name }) {
+            let other = Store.text(standIn.name)
+            throw Failure(
+                .permission, "\(other) stands for \(text)",
+                hints: ["first:  mailctl domain alias \(other) --remove"])
+        }
         let reply = try client.call(.removeDomain(name))
         guard reply == .done else { throw Store.unexpected(reply) }
         invocation.say("\(text) removed.")

@@ -48,7 +48,7 @@ class CommandLine(unittest.TestCase):
         for words, hint in (
                 (("acount", "list"), "did you mean `mailctl account`?"),
                 (("account", "lits"), "did you mean `mailctl account list`?"),
-                (("account",), "one of: add list show password remove"),
+                (("account",), "one of: add password remove list show"),
                 (("config", "check", "--jsno"), "did you mean --json?"),
                 (("account", "add"), "usage: mailctl account add ADDRESS"),
                 (("account", "add", "a@b", "--password=x"), "--password-stdin"),

@@ -142,7 +142,7 @@ enum MessageFind {
                 guard let needle = wanted.text, !isInText else { return }
                 var folded: [UInt8] = []
                 CaseFolding.append(piece, to: &folded)
-                isInText = needle.isFound(inFolded: folded.span, matched: &matched)
+                isInText = needle.isFound(in: folded.span, matched: &matched)
             }
             guard isInText else { return }
             let header = HeaderFacts(head)
@@ -151,7 +151,7 @@ enum MessageFind {
                 var folded: [UInt8] = []
                 CaseFolding.append(text, to: &folded)
                 var matched = 0
-                return needle.isFound(inFolded: folded.span, matched: &matched)
+                return needle.isFound(in: folded.span, matched: &matched)
             }
             guard has(wanted.from, header.from), has(wanted.to, header.to),
                 has(wanted.subject, header.subject), has(wanted.id, header.id)

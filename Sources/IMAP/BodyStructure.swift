@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The BODY and BODYSTRUCTURE data items. RFC 9051 §7.5.2, RFC 3501 §7.4.2.
+// The BODY and BODYSTRUCTURE data items, from what MIME packs of a message. RFC 9051 §7.5.2,
+// RFC 3501 §7.4.2.
 
 import Bytes
 import MIME
@@ -22,171 +23,166 @@ package enum BodyStructure {
         _ structure: MessageStructure, of message: Span<UInt8>, form: Form,
         to output: inout [UInt8]
     ) {
-        append(structure, part: 0, of: message, form: form, to: &output)
+        var packed: [UInt8] = []
+        _ = PackedStructure.append(structure, of: message, to: &packed)
+        _ = append(packed: packed.span, form: form, to: &output)
     }
 
-    /// Recursion ends with `MessageStructure.Limits.depth`.
-    private static func append(
-        _ structure: MessageStructure, part number: Int, of message: Span<UInt8>, form: Form,
-        to output: inout [UInt8]
-    ) {
-        let part = structure.parts[number]
-        let fields = ContentFields(message, header: part.header)
-        let type = ParameterizedField.mediaType(message, fields.type)
-        output.append(0x28)
-        if part.kind == .multipart {
-            multipart(structure, number, type, of: message, form: form, to: &output)
-        } else {
-            let isText = single(part, fields, type, of: message, to: &output)
-            if part.kind == .message, let child = part.firstChild {
-                output.append(.space)
-                Envelope.append(message, structure.parts[child].header, to: &output)
-                output.append(.space)
-                append(structure, part: child, of: message, form: form, to: &output)
-            }
-            if isText || part.kind == .message {
-                output.append(.space)
-                output.appendDecimal(UInt(part.lines))
-            }
+    /// The same of a packed structure.
+    ///
+    /// - Returns: false if it is not one; then `output` is as it was.
+    package static func append(
+        packed: Span<UInt8>, form: Form, to output: inout [UInt8]
+    ) -> Bool {
+        let start = output.count
+        var writer = StructureWriter(reader: PackedReader(0..<packed.count), form: form)
+        writer.part(packed, depth: 0, to: &output)
+        guard !writer.reader.isBroken, writer.reader.isAtEnd else {
+            output.removeLast(output.count - start)
+            return false
         }
+        return true
+    }
+}
+
+/// Reads packed parts and writes them as lists.
+private struct StructureWriter {
+    var reader: PackedReader
+    let form: BodyStructure.Form
+
+    /// Recursion ends with `PackedStructure.depthLimit`.
+    mutating func part(_ packed: Span<UInt8>, depth: Int, to output: inout [UInt8]) {
+        guard depth < PackedStructure.depthLimit,
+            let kind = PackedStructure.Kind(rawValue: reader.number(packed))
+        else {
+            reader.fail()
+            return
+        }
+        output.append(0x28)
+        if kind == .multipart {
+            multipart(packed, depth, to: &output)
+        } else {
+            single(kind, packed, depth, to: &output)
+        }
+        // BODY has no extension data: it is passed over
         if form == .bodyStructure {
-            output.append(.space)
-            if part.kind == .multipart {
-                parameters(type?.parameters, of: message, to: &output)
-            } else {
-                output.append(unstructured: fields.md5, of: message)
-            }
-            extensions(fields, of: message, to: &output)
+            extensions(packed, to: &output)
+        } else {
+            var nowhere: [UInt8] = []
+            extensions(packed, to: &nowhere)
         }
         output.append(0x29)
     }
 
-    /// The children, and the subtype.
-    private static func multipart(
-        _ structure: MessageStructure, _ number: Int, _ type: ParameterizedField?,
-        of message: Span<UInt8>, form: Form, to output: inout [UInt8]
+    /// The children, the subtype, and for BODYSTRUCTURE the parameters.
+    private mutating func multipart(
+        _ packed: Span<UInt8>, _ depth: Int, to output: inout [UInt8]
     ) {
-        var child = structure.parts[number].firstChild
-        if child == nil {
+        let count = reader.number(packed)
+        if count == 0 {
             // The grammar wants at least one part.
             output.append("(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0")
             if form == .bodyStructure { output.append(" NIL NIL NIL NIL") }
             output.append(0x29)
         }
-        while let current = child {
-            append(structure, part: current, of: message, form: form, to: &output)
-            child = structure.parts[current].nextSibling
+        for _ in 0..<count {
+            part(packed, depth: depth + 1, to: &output)
+            if reader.isBroken { return }
         }
         output.append(.space)
-        output.append(string: type?.subtype ?? 0..<0, of: message)
+        output.append(packed: reader.text(packed), of: packed)
+        if form == .bodyStructure {
+            output.append(.space)
+            parameters(packed, to: &output)
+        } else {
+            var nowhere: [UInt8] = []
+            parameters(packed, to: &nowhere)
+        }
     }
 
-    /// `media-basic SP body-fields` of RFC 3501 §9: all that parts without children share.
-    ///
-    /// - Returns: true for text, which has a line count.
-    private static func single(
-        _ part: MessagePart, _ fields: ContentFields, _ type: ParameterizedField?,
-        of message: Span<UInt8>, to output: inout [UInt8]
-    ) -> Bool {
-        var isText = false
-        if part.kind == .opaque {
-            output.append("\"application\" \"octet-stream\" NIL")
-        } else if part.kind == .message, type == nil {
-            output.append("\"message\" \"rfc822\" NIL")  // RFC 2046 §5.1.5
-        } else if let type, let subtype = type.subtype,
-            !FieldBody.isWord(message, type.value, "multipart")
-        {
-            isText = FieldBody.isWord(message, type.value, "text")
-            output.append(string: type.value, of: message)
+    private mutating func single(
+        _ kind: PackedStructure.Kind, _ packed: Span<UInt8>, _ depth: Int,
+        to output: inout [UInt8]
+    ) {
+        output.append(packed: reader.text(packed), of: packed)
+        output.append(.space)
+        output.append(packed: reader.text(packed), of: packed)
+        output.append(.space)
+        parameters(packed, to: &output)
+        for _ in 0..<3 {  // id, description, encoding
             output.append(.space)
-            output.append(string: subtype, of: message)
-            output.append(.space)
-            parameters(type.parameters, of: message, to: &output)
-        } else {
-            // No type, or one that cannot be: RFC 2045 §5.2.
-            isText = true
-            output.append("\"text\" \"plain\" (\"charset\" \"us-ascii\")")
+            output.append(packed: reader.text(packed), of: packed)
         }
         output.append(.space)
-        output.append(unstructured: fields.id, of: message)
-        output.append(.space)
-        output.append(unstructured: fields.description, of: message)
-        output.append(.space)
-        let encoding = fields.encoding.map { FieldBody.token(message, $0) } ?? 0..<0
-        if encoding.isEmpty {
-            output.append("\"7bit\"")
-        } else {
-            output.append(string: encoding, of: message)
+        output.appendDecimal(UInt(bitPattern: reader.number(packed)))
+        if kind == .message {
+            output.append(.space)
+            Envelope.append(&reader, packed, to: &output)
+            output.append(.space)
+            part(packed, depth: depth + 1, to: &output)
         }
-        output.append(.space)
-        output.appendDecimal(UInt(part.body.count))
-        return isText
+        if kind != .single {
+            output.append(.space)
+            output.appendDecimal(UInt(bitPattern: reader.number(packed)))
+        }
+        let md5 = reader.text(packed)
+        if form == .bodyStructure {
+            output.append(.space)
+            output.append(packed: md5, of: packed)
+        }
     }
 
     /// `SP body-fld-dsp SP body-fld-lang SP body-fld-loc`.
-    private static func extensions(
-        _ fields: ContentFields, of message: Span<UInt8>, to output: inout [UInt8]
-    ) {
+    private mutating func extensions(_ packed: Span<UInt8>, to output: inout [UInt8]) {
         output.append(.space)
-        if let body = fields.disposition, let field = ParameterizedField(message, body) {
-            output.append(0x28)
-            output.append(string: field.value, of: message)
-            output.append(.space)
-            parameters(field.parameters, of: message, to: &output)
-            output.append(0x29)
+        if reader.number(packed) == 0 {
+            output.append(literal: "NIL")
         } else {
-            output.append("NIL")
+            output.append(0x28)
+            output.append(packed: reader.text(packed), of: packed)
+            output.append(.space)
+            parameters(packed, to: &output)
+            output.append(0x29)
         }
         output.append(.space)
-        languages(fields.language, of: message, to: &output)
+        languages(packed, to: &output)
         output.append(.space)
-        output.append(unstructured: fields.location, of: message)
+        output.append(packed: reader.text(packed), of: packed)
     }
 
-    /// `body-fld-param`: values in pieces are joined, other charsets stay encoded under `name*`.
-    private static func parameters(
-        _ range: Range<Int>?, of message: Span<UInt8>, to output: inout [UInt8]
-    ) {
-        let parameters = range.map { Parameter.all(message, $0) } ?? []
-        if parameters.isEmpty {
-            output.append("NIL")
+    /// `body-fld-param`.
+    private mutating func parameters(_ packed: Span<UInt8>, to output: inout [UInt8]) {
+        let count = reader.number(packed)
+        if count == 0 {
+            output.append(literal: "NIL")
             return
         }
         var separator: UInt8 = 0x28
-        for parameter in parameters {
+        for _ in 0..<count {
             output.append(separator)
             separator = .space
-            output.append(string: parameter.isExtended ? parameter.name + [0x2A] : parameter.name)
+            output.append(packed: reader.text(packed), of: packed)
             output.append(.space)
-            output.append(string: parameter.value)
+            output.append(packed: reader.text(packed), of: packed)
+            if reader.isBroken { return }
         }
         output.append(0x29)
     }
 
-    /// `body-fld-lang`: Content-Language is a list of tags (RFC 3282).
-    private static func languages(
-        _ body: Range<Int>?, of message: Span<UInt8>, to output: inout [UInt8]
-    ) {
-        var tags: [Range<Int>] = []
-        var start = body?.lowerBound ?? 0
-        let end = body?.upperBound ?? 0
-        while start < end, tags.count < 100 {
-            let tag = FieldBody.token(message, start..<end)
-            if !tag.isEmpty { tags.append(tag) }
-            start = tag.upperBound
-            while start < end, message[start] != 0x2C { start += 1 }
-            start += 1
-        }
-        if tags.isEmpty {
-            output.append("NIL")
-        } else if tags.count == 1 {
-            output.append(string: tags[0], of: message)
+    /// `body-fld-lang`: a string, or a list of several.
+    private mutating func languages(_ packed: Span<UInt8>, to output: inout [UInt8]) {
+        let count = reader.number(packed)
+        if count == 0 {
+            output.append(literal: "NIL")
+        } else if count == 1 {
+            output.append(packed: reader.text(packed), of: packed)
         } else {
             var separator: UInt8 = 0x28
-            for tag in tags {
+            for _ in 0..<count {
                 output.append(separator)
                 separator = .space
-                output.append(string: tag, of: message)
+                output.append(packed: reader.text(packed), of: packed)
+                if reader.isBroken { return }
             }
             output.append(0x29)
         }

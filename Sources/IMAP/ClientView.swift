@@ -38,16 +38,47 @@ package struct ClientView {
         keywords = snapshot.keywords
         entries = snapshot.entries
         toldMessages = UInt32(snapshot.entries.count)
-        for index in entries.indices where recent(entries[index]) {
-            entries[index].flags.insert(.recent)
+        for index in entries.indices where recent(entries[index]) { markRecent(index) }
+    }
+
+    /// - Parameter floor: messages from this UID on are `\Recent` in this session; nil: those
+    ///   without `\Seen` are.
+    package init(_ snapshot: MailboxSnapshot, recentFrom floor: UInt32?) {
+        self.init(snapshot) { _ in false }
+        markRecent(from: floor)
+    }
+
+    /// Selects the mailbox anew as this view has it now.
+    package mutating func reselect(recentFrom floor: UInt32?) {
+        if !vanished.isEmpty {
+            entries.removeAll { vanished.holds($0.uid) }
+            vanished = []
         }
+        altered = []
+        keywordsAreNew = false
+        toldMessages = messages
+        if recentCount > 0 {
+            for index in entries.indices { entries[index].flags.remove(.recent) }
+            recentCount = 0
+        }
+        markRecent(from: floor)
+    }
+
+    private mutating func markRecent(from floor: UInt32?) {
+        for index in (floor.map { lowerBound($0) } ?? 0)..<entries.count
+        where floor != nil || !entries[index].flags.contains(.seen) {
+            markRecent(index)
+        }
+    }
+
+    private mutating func markRecent(_ index: Int) {
+        entries[index].flags.insert(.recent)
+        recentCount += 1
     }
 
     package var messages: UInt32 { UInt32(entries.count) }
     package var largestUID: UInt32 { entries.last?.uid ?? 0 }
-    package var recentCount: UInt32 {
-        entries.reduce(0) { $1.flags.contains(.recent) ? $0 + 1 : $0 }
-    }
+    package private(set) var recentCount: UInt32 = 0
     /// The number of the first message without `\Seen`.
     package var firstUnseen: UInt32? {
         entries.firstIndex { !$0.flags.contains(.seen) }.map { UInt32($0) + 1 }
@@ -133,9 +164,8 @@ extension ClientView {
         var alteredNow: [UInt32] = []
         for entry in changes.entries {
             if entry.uid >= uidNext {
-                var new = entry
-                if recent(entry) { new.flags.insert(.recent) }
-                entries.append(new)
+                entries.append(entry)
+                if recent(entry) { markRecent(entries.count - 1) }
             } else if let index = index(of: entry.uid) {
                 if replace(at: index, with: entry) { alteredNow.append(entry.uid) }
             }
@@ -233,6 +263,7 @@ extension ClientView {
         for read in write..<entries.count {
             if next < gone.count, gone[next] == read {
                 next += 1
+                if entries[read].flags.contains(.recent) { recentCount -= 1 }
                 continue
             }
             entries[write] = entries[read]

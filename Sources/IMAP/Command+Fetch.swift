@@ -4,6 +4,7 @@
 // RFC 7162 §3.1.4 for MODSEQ and CHANGEDSINCE.
 
 import Bytes
+import MIME
 import Mail
 
 extension Cursor {
@@ -157,6 +158,26 @@ extension FetchCommand {
 
     package var need: Need {
         attributes.map(\.need).max() ?? .nothing
+    }
+
+    /// What the store keeps of messages for lists, as far as this command needs it; nil if a
+    /// message itself must be looked at.
+    package var summaryPieces: SummaryPieces? {
+        var pieces: SummaryPieces = []
+        for attribute in attributes {
+            switch attribute {
+            case .flags, .internalDate, .size, .uid, .modSeq: break
+            case .envelope: pieces.insert(.envelope)
+            case .structure: pieces.insert(.structure)
+            case .section(let fetch):
+                guard fetch.section.part.isEmpty,
+                    case .headerFields(let names) = fetch.section.text,
+                    names.allSatisfy({ ListFields.holds($0) })
+                else { return nil }
+                pieces.insert(.fields)
+            }
+        }
+        return pieces.isEmpty ? nil : pieces
     }
 
     /// True if an item sets `\Seen`.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The ENVELOPE data item, made from a message header. RFC 9051 §7.5.2, RFC 3501 §7.4.2. Encoded
-// words stay as they are; 8-bit octets, which headers should not have, travel in literals.
+// The ENVELOPE data item, from what MIME packs of a header. RFC 9051 §7.5.2, RFC 3501 §7.4.2.
+// Encoded words stay as they are; 8-bit octets, which headers should not have, travel in literals.
 
 import Bytes
 import MIME
@@ -11,107 +11,97 @@ package enum Envelope {
     ///
     /// - Parameter header: a message header; anything after its empty line is not looked at.
     package static func append(header: Span<UInt8>, to output: inout [UInt8]) {
-        append(header, 0..<header.count, to: &output)
+        var packed: [UInt8] = []
+        PackedEnvelope.append(header, 0..<header.count, to: &packed)
+        _ = append(packed: packed.span, to: &output)
     }
 
-    /// The same for a header at `range` of a message.
-    package static func append(
-        _ message: Span<UInt8>, _ range: Range<Int>, to output: inout [UInt8]
-    ) {
-        let fields = Fields(message, range)
-        output.append(0x28)
-        output.append(unstructured: fields.date, of: message)
-        output.append(.space)
-        output.append(unstructured: fields.subject, of: message)
-        output.append(.space)
-
-        var list = AddressList()
-        let from = output.count
-        fields.append(.from, of: message, using: &list, to: &output)
-        let fromList = from..<output.count
-        for field in [KnownField.sender, .replyTo] {
-            output.append(.space)
-            if !fields.append(field, of: message, using: &list, to: &output) {
-                // Absent or empty: the same as From.
-                output.removeLast(3)
-                // octet by octet: a slice would share the buffer and append then copy all of it
-                for index in fromList { output.append(output[index]) }
-            }
-        }
-        for field in [KnownField.to, .cc, .bcc] {
-            output.append(.space)
-            fields.append(field, of: message, using: &list, to: &output)
-        }
-        output.append(.space)
-        output.append(unstructured: fields.inReplyTo, of: message)
-        output.append(.space)
-        output.append(unstructured: fields.messageID, of: message)
-        output.append(0x29)
-    }
-}
-
-/// The fields that ENVELOPE is made of.
-private struct Fields {
-    /// Of repeated fields the first counts.
-    var date: Range<Int>?
-    var subject: Range<Int>?
-    var inReplyTo: Range<Int>?
-    var messageID: Range<Int>?
-    /// Repeated address fields add up.
-    var addresses: [(field: KnownField, body: Range<Int>)] = []
-
-    init(_ message: Span<UInt8>, _ range: Range<Int>) {
-        addresses.reserveCapacity(6)
-        var reader = HeaderReader(range)
-        while let field = reader.next(message) {
-            guard let known = KnownField(message, field.name) else { continue }
-            switch known {
-            case .date: date = date ?? field.body
-            case .subject: subject = subject ?? field.body
-            case .inReplyTo: inReplyTo = inReplyTo ?? field.body
-            case .messageID: messageID = messageID ?? field.body
-            case .from, .sender, .replyTo, .to, .cc, .bcc: addresses.append((known, field.body))
-            default: break
-            }
-        }
-    }
-
-    /// Appends the address list of a field, or NIL.
+    /// The same of a packed envelope.
     ///
-    /// - Returns: false for NIL.
-    @discardableResult
-    func append(
-        _ field: KnownField, of message: Span<UInt8>, using list: inout AddressList,
-        to output: inout [UInt8]
-    ) -> Bool {
-        list.removeAll()
-        for (known, body) in addresses where known == field { list.append(message, body) }
-        if list.addresses.isEmpty {
-            output.append("NIL")
+    /// - Returns: false if it is not one; then `output` is as it was.
+    package static func append(packed: Span<UInt8>, to output: inout [UInt8]) -> Bool {
+        let start = output.count
+        var reader = PackedReader(0..<packed.count)
+        append(&reader, packed, to: &output)
+        guard !reader.isBroken, reader.isAtEnd else {
+            output.removeLast(output.count - start)
             return false
         }
+        return true
+    }
+
+    static func append(
+        _ reader: inout PackedReader, _ packed: Span<UInt8>, to output: inout [UInt8]
+    ) {
         output.append(0x28)
-        for address in list.addresses {
+        output.append(packed: reader.text(packed), of: packed)
+        output.append(.space)
+        output.append(packed: reader.text(packed), of: packed)
+        var from = output.count..<output.count
+        for field in 0..<6 {
+            output.append(.space)
+            let listStart = output.count
+            list(&reader, packed, from: from, to: &output)
+            if field == 0 { from = listStart..<output.count }
+            if reader.isBroken { return }
+        }
+        output.append(.space)
+        output.append(packed: reader.text(packed), of: packed)
+        output.append(.space)
+        output.append(packed: reader.text(packed), of: packed)
+        output.append(0x29)
+    }
+
+    private static func list(
+        _ reader: inout PackedReader, _ packed: Span<UInt8>, from: Range<Int>,
+        to output: inout [UInt8]
+    ) {
+        let count = reader.number(packed)
+        switch count {
+        case PackedEnvelope.noList: output.append(literal: "NIL")
+        case PackedEnvelope.likeFrom: output.repeatOctets(from)
+        default:
             output.append(0x28)
-            output.append(string: address.name, of: list.storage.span)
-            output.append(.space)
-            output.append(string: address.route, of: list.storage.span)
-            output.append(.space)
-            // Mailbox and host are NIL in groups only, so a missing one is an empty string.
-            output.append(string: address.local, of: list.storage.span)
-            output.append(.space)
-            output.append(string: address.domain, of: list.storage.span)
+            for _ in PackedEnvelope.firstCount..<count {
+                output.append(0x28)
+                output.append(packed: reader.text(packed), of: packed)
+                output.append(.space)
+                output.append(packed: reader.text(packed), of: packed)
+                output.append(.space)
+                // Mailbox and host are NIL in groups only, so a missing one is an empty string.
+                output.append(packed: reader.text(packed), of: packed)
+                output.append(.space)
+                output.append(packed: reader.text(packed), of: packed)
+                output.append(0x29)
+                if reader.isBroken { return }
+            }
             output.append(0x29)
         }
-        output.append(0x29)
-        return true
     }
 }
 
 extension [UInt8] {
-    /// Appends a field body as `nstring`: without blanks at its ends, unfolded, NIL without field.
-    mutating func append(unstructured body: Range<Int>?, of message: Span<UInt8>) {
-        append(string: body.map { FieldBody.trimmed(message, $0) }, of: message)
+    /// Appends a packed text as `nstring`: quoted if it is ASCII, else as a literal.
+    @inline(__always)
+    mutating func append(packed text: PackedText?, of packed: Span<UInt8>) {
+        guard let text else {
+            append(literal: "NIL")
+            return
+        }
+        if text.isPlain {
+            append(0x22)
+            append(copying: packed.extracting(text.range))
+            append(0x22)
+        } else {
+            append(string: text.range, of: packed)
+        }
+    }
+
+    /// Appends a copy of its own octets at `range`.
+    mutating func repeatOctets(_ range: Range<Int>) {
+        reserveCapacity(count + range.count)
+        // octet by octet: a slice would share the buffer and append then copy all of it
+        for index in range { append(self[index]) }
     }
 
     /// Appends the octets at `range` as `nstring` without CR, LF and NUL: quoted if they are ASCII,

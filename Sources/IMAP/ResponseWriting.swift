@@ -27,6 +27,9 @@ package struct ResponseWriter {
     /// Empties the buffer, keeping its memory for the next responses.
     package mutating func removeAll() { octets.removeAll(keepingCapacity: true) }
 
+    /// Takes back what was written behind the first `count` octets.
+    package mutating func rollBack(to count: Int) { octets.removeLast(octets.count - count) }
+
     package mutating func reserve(_ count: Int) { octets.reserveCapacity(count) }
 
     package mutating func write(_ text: StaticString) { octets.append(literal: text) }

@@ -34,6 +34,7 @@ final class IMAPService: LoopService {
     let ledger: RecentLedger
     let metrics: IMAPMetrics
     let mailboxes: MailboxClient
+    let knownMailboxes = KnownMailboxes()
     private(set) var settings: IMAPSettings
     private(set) var hostname: String
     private(set) var maxMessageSize: Int

@@ -74,7 +74,11 @@ extension Session {
             start += batch.count
             var fresh: Set<UInt32> = []
             if marksSeen { fresh = try await markSeen(batch, store, selection) }
-            sent += try await sendText(command, batch, fresh, store, selection)
+            if let pieces = command.summaryPieces {
+                sent += try await sendSummaries(command, pieces, batch, fresh, store, selection)
+            } else {
+                sent += try await sendText(command, batch, fresh, store, selection)
+            }
         }
         return sent < uids.count
     }
@@ -100,7 +104,7 @@ extension Session {
     }
 
     /// - Returns: how many messages were sent.
-    private func sendText(
+    func sendText(
         _ command: FetchCommand, _ uids: [UInt32], _ fresh: Set<UInt32>, _ store: MailboxSession,
         _ selection: Selection
     ) async throws(Failure) -> Int {

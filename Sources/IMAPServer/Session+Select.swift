@@ -14,31 +14,69 @@ extension Session {
         _ tag: [UInt8], _ wire: [UInt8], isReadOnly: Bool, condstore wanted: Bool
     ) async throws(Failure) {
         let store = try requireLogin()
-        // RFC 3501 §6.3.1: also a SELECT that fails leaves no mailbox selected
-        leaveMailbox(says: true)
-        let name = try mailboxName(wire)
-        let connection = connection
-        let covered = inputPosition + connection.buffered
-        let snapshot = try await asking { () async throws(StoreFailure) in
-            try await store.open(name, isReadOnly ? .readOnly : .readWrite) { connection.wake() }
+        let selection: Selection
+        if let same = await reselect(wire, isReadOnly: isReadOnly) {
+            selection = same
+        } else {
+            // RFC 3501 §6.3.1: also a SELECT that fails leaves no mailbox selected
+            leaveMailbox(says: true)
+            selection = try await open(try mailboxName(wire), isReadOnly: isReadOnly, store)
         }
         if wanted { condstore = true }
-        let floor = service.ledger.floor(
-            .init(account: store.account, mailbox: name, uidValidity: snapshot.uidValidity),
-            uidNext: snapshot.uidNext, claims: !isReadOnly)
-        // Nobody knows who saw what before this process: unread messages count as recent then
-        var view = ClientView(snapshot) { entry in
-            if let floor { entry.uid >= floor } else { !entry.flags.contains(.seen) }
-        }
-        view.tellsModSeq = condstore
-        let selection = Selection(name: name, isReadOnly: isReadOnly, view: view)
+        selection.view.tellsModSeq = condstore
         state = .selected(store, selection)
-        coveredPosition = covered
         writer.keywordsChanged()
         writeSelected(selection)
         writer.write(tag)
         writer.write(isReadOnly ? " OK [READ-ONLY] EXAMINE" : " OK [READ-WRITE] SELECT")
         writer.write(" completed\r\n")
+    }
+
+    private func open(
+        _ name: MailboxName, isReadOnly: Bool, _ store: MailboxSession
+    ) async throws(Failure) -> Selection {
+        let connection = connection
+        let covered = inputPosition + connection.buffered
+        let signal = ChangeSignal()
+        let askedAt = service.context.now
+        let known = service.knownMailboxes
+        let snapshot = try await asking { () async throws(StoreFailure) in
+            try await store.open(name, isReadOnly ? .readOnly : .readWrite, knowing: known) {
+                signal.isRaised = true
+                connection.wake()
+            }
+        }
+        let floor = service.ledger.floor(
+            .init(account: store.account, mailbox: name, uidValidity: snapshot.uidValidity),
+            uidNext: snapshot.uidNext, claims: !isReadOnly)
+        coveredPosition = covered
+        // Nobody knows who saw what before this process: unread messages count as recent then
+        return Selection(
+            name: name, isReadOnly: isReadOnly, view: ClientView(snapshot, recentFrom: floor),
+            signal: signal, askedAt: askedAt)
+    }
+
+    /// The selected mailbox, if it is this one and the store still has it: it stays open there,
+    /// and only what changed is asked for.
+    private func reselect(_ wire: [UInt8], isReadOnly: Bool) async -> Selection? {
+        guard case .selected(let store, let selection) = state,
+            selection.isReadOnly == isReadOnly, MailboxName(wire: wire) == selection.name
+        else { return nil }
+        if !isFresh(selection) {
+            do throws(Failure) {
+                try await update(store, selection)
+            } catch {
+                return nil  // opening it tells the client why
+            }
+        }
+        let view = selection.view
+        let floor = service.ledger.floor(
+            .init(
+                account: store.account, mailbox: selection.name, uidValidity: view.uidValidity),
+            uidNext: view.uidNext, claims: !isReadOnly)
+        selection.view.reselect(recentFrom: floor)
+        sayClosed()
+        return selection
     }
 
     private func writeSelected(_ selection: Selection) {
@@ -80,9 +118,11 @@ extension Session {
         guard case .selected(let store, let selection) = state else { return }
         state = .authenticated(store)
         store.closeSoon(selection.view.id)
-        // RFC 7162 §3.2.11: what follows is about the next mailbox
-        if says { writer.write("* OK [CLOSED] Previous mailbox closed\r\n") }
+        if says { sayClosed() }
     }
+
+    /// RFC 7162 §3.2.11: what follows is about the next mailbox.
+    private func sayClosed() { writer.write("* OK [CLOSED] Previous mailbox closed\r\n") }
 
     // MARK: - Following the store
 
@@ -90,10 +130,21 @@ extension Session {
     ///
     /// The store is asked unless this very command had arrived before the store was asked last:
     /// then its answer cannot be older than anything the client knew when it sent the command.
+    /// Nor is it asked if it was a moment ago and has not said since that something changed.
     func synchronize(expunges: Bool) async throws(Failure) {
         let (store, selection) = try requireSelection()
-        if inputPosition > coveredPosition { try await update(store, selection) }
+        if inputPosition > coveredPosition, !isFresh(selection) {
+            try await update(store, selection)
+        }
         tell(selection, expunges: expunges)
+    }
+
+    /// Asked for so short a time ago, a mailbox can have changed only if the store says so.
+    private static let freshness = Duration.milliseconds(50)
+
+    private func isFresh(_ selection: Selection) -> Bool {
+        coveredPosition >= 0 && !selection.signal.isRaised
+            && service.context.now - selection.askedAt < Self.freshness
     }
 
     /// Asks for changes and puts them into the view, without telling.
@@ -102,9 +153,12 @@ extension Session {
         let id = selection.view.id
         let since = selection.view.highestModSeq
         let changes: MailboxChanges
+        selection.signal.isRaised = false
+        selection.askedAt = service.context.now
         do throws(StoreFailure) {
             changes = try await store.changes(id, since: since)
         } catch {
+            selection.signal.isRaised = true
             // A view that cannot be brought up to date must not answer for the mailbox
             throw error == .noSuchMailbox ? .over(.mailboxGone) : .store(error)
         }

@@ -18,12 +18,26 @@ final class Selection {
     let name: MailboxName
     let isReadOnly: Bool
     var view: ClientView
+    /// What the store says without being asked.
+    let signal: ChangeSignal
+    /// When the store was asked last.
+    var askedAt: MonotonicInstant
 
-    init(name: MailboxName, isReadOnly: Bool, view: ClientView) {
+    init(
+        name: MailboxName, isReadOnly: Bool, view: ClientView, signal: ChangeSignal,
+        askedAt: MonotonicInstant
+    ) {
         self.name = name
         self.isReadOnly = isReadOnly
         self.view = view
+        self.signal = signal
+        self.askedAt = askedAt
     }
+}
+
+/// Raised by the store when a mailbox may have changed.
+final class ChangeSignal {
+    var isRaised = false
 }
 
 /// Drives one connection on the loop that accepted it and owns all it touches.

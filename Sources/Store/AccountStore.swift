@@ -31,6 +31,10 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     package internal(set) var hasUnflushedNames = false
     /// How often a folder's names were compared with its rows, until somebody asks.
     var comparisons = 0
+    /// True if something of what lists show is not kept yet.
+    package internal(set) var lacksSummaries = false
+    /// Where filling in goes on.
+    var fillPosition = Int64.min
 
     let root: MailRoot
     let account: File
@@ -161,7 +165,7 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
 
     /// A handle that failed is not used again; a damaged file goes out of the way at once, so that
     /// whoever opens the account next starts from the Maildir.
-    private func spoil(_ error: StoreError) {
+    func spoil(_ error: StoreError) {
         spoiled = error
         guard error.isCorruption else { return }
         dropIndex(checkpoint: false)
@@ -372,6 +376,8 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
             try scanFolders()
         }
         hasUnflushedNames = try hasUnflushedRows()
+        lacksSummaries = try hasUnsummarizedRows()
+        fillPosition = .min
     }
 
     /// A migration that goes wrong is no reason to refuse the account: the Maildir has it all.

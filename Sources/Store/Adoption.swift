@@ -234,7 +234,9 @@ extension AccountStore {
         }
         return Adoption(
             uid: uid, file: file, name: name, size: UInt32(clamping: file.wireSize ?? size),
-            date: listed.seconds, summary: MessageSummary(head))
+            date: listed.seconds,
+            summary: MessageSummary(
+                head, isWhole: Int64(head.count) == size, needsCRLF: file.needsCRLF))
     }
 
     func ignore(_ folder: Folder, _ name: PathOctets) {

@@ -157,7 +157,7 @@ extension AccountStore {
             let file = try root.staging.makeFile(
                 octets, in: folder.current.descriptor, date: pending.date)
             return Draft(
-                index, pending, file, size: size, date: date, MessageSummary(octets))
+                index, pending, file, size: size, date: date, MessageSummary(octets, isWhole: true))
         case .staged(let staged):
             guard let size = UInt32(exactly: staged.size) else { throw .limit }
             var file = staged.file
@@ -168,7 +168,9 @@ extension AccountStore {
             }
             let head = try System.read(
                 file.descriptor, from: 0, count: MessageSummary.window)
-            return Draft(index, pending, file, size: size, date: date, MessageSummary(head))
+            return Draft(
+                index, pending, file, size: size, date: date,
+                MessageSummary(head, isWhole: Int64(head.count) == staged.size))
         }
     }
 

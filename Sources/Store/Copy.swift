@@ -175,6 +175,8 @@ extension AccountStore {
             source.id.rawValue, Int64(message.entry.uid), target.id.rawValue, Int64(message.uid))
         file.set(5, message.name)
         try file.run()
+        try copySummary(
+            source.id.rawValue, message.entry.uid, to: target.id.rawValue, message.uid)
     }
 
     private func withdrawCopies(_ messages: [CopiedMessage], _ target: Folder) {

@@ -4,6 +4,7 @@
 // synchronous=FULL, and the file held exclusively, so no shared memory and no lock per statement.
 
 import CSQLite
+import Mail
 
 /// An open database.
 @safe final class Database {  // the handle never leaves it
@@ -231,6 +232,18 @@ extension StoreError {
 
     func isNull(_ column: Int32) -> Bool {
         unsafe sqlite3_column_type(pointer, column) == SQLITE_NULL
+    }
+
+    /// Appends the length of a column's octets in 32 bits, and the octets.
+    func append(_ column: Int32, to rows: inout [UInt8]) {
+        let start = unsafe sqlite3_column_blob(pointer, column)
+        let count = Int(unsafe sqlite3_column_bytes(pointer, column))
+        guard let start = unsafe start, count > 0 else {
+            rows.append(row: 0)
+            return
+        }
+        rows.append(row: UInt32(truncatingIfNeeded: count))
+        unsafe rows.append(contentsOf: UnsafeRawBufferPointer(start: start, count: count))
     }
 
     func octets(_ column: Int32) -> [UInt8] {

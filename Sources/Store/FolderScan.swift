@@ -282,7 +282,8 @@ extension AccountStore {
     /// All rows of a mailbox, as part of a transaction.
     func dropRows(_ id: MailboxID) throws(StoreError) {
         for query in [
-            Query.dropMessages, .dropFiles, .dropExpunged, .clearDoomed, .removeMailbox,
+            Query.dropMessages, .dropFiles, .dropSummaries, .dropListFields, .dropUnsummarized,
+            .dropExpunged, .clearDoomed, .removeMailbox,
         ] {
             try database.query(query).bind(id.rawValue).run()
         }

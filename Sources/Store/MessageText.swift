@@ -4,6 +4,7 @@
 // CRLF line ends for files of other programs. RFC 5322 §2.1, §2.2.3. Nothing is decoded here.
 
 import Bytes
+import MIME
 
 /// Fields kept in the index for later lists: raw, unfolded, cut off.
 struct MessageSummary: Equatable {
@@ -15,9 +16,27 @@ struct MessageSummary: Equatable {
     var sender: [UInt8]?
     var recipients: [UInt8]?
     var messageID: [UInt8]?
+    /// What lists show; nil if `head` does not hold the whole header.
+    private(set) var synopsis: MessageSynopsis?
 
-    /// - Parameter head: the beginning of a message.
-    init(_ head: [UInt8]) {
+    /// - Parameters:
+    ///   - head: the beginning of a message.
+    ///   - isWhole: it is all of it.
+    ///   - needsCRLF: its lines end with LF in places.
+    init(_ head: [UInt8], isWhole: Bool = false, needsCRLF: Bool = false) {
+        readFields(head)
+        guard isWhole || MessageText.headerCount(head) != nil else { return }
+        if needsCRLF {
+            var octets: [UInt8] = []
+            var last: UInt8 = 0
+            MessageText.appendWithCRLF(head, after: &last, to: &octets)
+            synopsis = MessageSynopsis(octets.span, isWhole: isWhole)
+        } else {
+            synopsis = MessageSynopsis(head.span, isWhole: isWhole)
+        }
+    }
+
+    private mutating func readFields(_ head: [UInt8]) {
         var index = 0
         let end = min(head.count, Self.window)
         while index < end {

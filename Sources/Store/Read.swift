@@ -19,18 +19,24 @@ extension AccountStore {
             } else {
                 folder = try self.folder(id)
             }
-            guard let name = try fileName(folder, uid) else { return nil }
-            if let file = try System.openFile(name, in: folder.current.descriptor) {
-                return try content(file, FileName(name), part, inlineLimit, folder)
-            }
-            // Another program renamed or removed it.
-            folder.needsScan = true
-            try refresh(folder)
-            guard let name = try fileName(folder, uid),
-                let file = try System.openFile(name, in: folder.current.descriptor)
-            else { return nil }
+            return try content(folder, uid, part, inlineLimit: inlineLimit)
+        }
+    }
+
+    func content(
+        _ folder: Folder, _ uid: UInt32, _ part: MessagePart, inlineLimit: Int
+    ) throws(StoreError) -> MessageContent? {
+        guard let name = try fileName(folder, uid) else { return nil }
+        if let file = try System.openFile(name, in: folder.current.descriptor) {
             return try content(file, FileName(name), part, inlineLimit, folder)
         }
+        // Another program renamed or removed it.
+        folder.needsScan = true
+        try refresh(folder)
+        guard let name = try fileName(folder, uid),
+            let file = try System.openFile(name, in: folder.current.descriptor)
+        else { return nil }
+        return try content(file, FileName(name), part, inlineLimit, folder)
     }
 
     private func fileName(_ folder: Folder, _ uid: UInt32) throws(StoreError) -> PathOctets? {

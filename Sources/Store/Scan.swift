@@ -229,12 +229,14 @@ extension AccountStore {
         file.set(6, summary.recipients)
         file.set(7, summary.messageID)
         try file.run()
+        try insertSummary(mailbox, uid, summary.synopsis)
     }
 
     /// Takes a message out of the index and remembers that it was there, as part of a transaction.
     func removeRows(_ mailbox: Int64, _ uid: UInt32, _ modSeq: UInt64) throws(StoreError) {
         try database.query(.removeMessage).bind(mailbox, Int64(uid)).run()
         try database.query(.removeFile).bind(mailbox, Int64(uid)).run()
+        try removeSummary(mailbox, uid)
         try database.query(.insertExpunged).bind(mailbox, Int64(modSeq), Int64(uid)).run()
     }
 }

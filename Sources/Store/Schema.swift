@@ -14,7 +14,10 @@ enum Schema {
         steps: [MigrationStep(from: 1, statements: second)], keepsOld: false)
 
     /// Version 2.
-    private static let second = usage
+    private static let second =
+        usage + summaryTables + [
+            "INSERT INTO unsummarized SELECT mailbox << 32 | uid, 1 FROM messages"
+        ]
 
     /// Version 1.
     private static let first: [StaticString] = [
@@ -76,6 +79,12 @@ enum Query: Int {
     case touchMessages, setBothFlags, setDiskFlags
     case dropMessages, dropFiles, dropExpunged, mailboxCount
     case usage, recount
+    case summariesRange, summariesAndFieldsRange, listFieldsRange, keysRange
+    case insertSummary, insertListFields, insertUnsummarized
+    case copySummary, copyListFields, copyUnsummarized
+    case removeSummary, removeListFields, removeUnsummarized
+    case dropSummaries, dropListFields, dropUnsummarized
+    case unsummarizedRange, nextUnsummarized, anyUnsummarized
 
     var sql: StaticString {
         switch self {
@@ -174,6 +183,7 @@ enum Query: Int {
             UPDATE usage SET octets=(SELECT coalesce(sum(size), 0) FROM messages),
               messages=(SELECT count(*) FROM messages) WHERE id=1
             """
+        default: summarySQL
         }
     }
 }

@@ -5,16 +5,88 @@
 
 import Mail
 
+/// What opening a mailbox finds.
+package struct OpenSnapshot: Sendable {
+    package var snapshot: MailboxSnapshot
+    /// False: `entries` are those that changed since what the asker knows, and `vanished` are gone.
+    package var isWhole = true
+    package var vanished: [UInt32] = []
+    /// Messages from this UID on are still to be asked for.
+    package var next: UInt32?
+}
+
 extension AccountStore {
     /// A mailbox as it is now.
     package func snapshot(_ name: MailboxName) throws(StoreError) -> MailboxSnapshot {
         try guarded { () throws(StoreError) in
             let folder = try folder(name)
-            return MailboxSnapshot(
-                id: folder.id, uidValidity: folder.uidValidity, uidNext: folder.uidNext,
-                highestModSeq: folder.modSeq, keywords: folder.keywords.names,
-                entries: try entries(of: folder))
+            var snapshot = Self.head(of: folder)
+            snapshot.entries = try entries(of: folder)
+            return snapshot
         }
+    }
+
+    /// A mailbox as it is now, for somebody who may know it as it was at `since`. Of a mailbox too
+    /// large for one go only the first messages: `entries` then has the others.
+    package func openSnapshot(
+        _ name: MailboxName, knowing known: MailboxID?, since: UInt64
+    ) throws(StoreError) -> OpenSnapshot {
+        try guarded { () throws(StoreError) in
+            let folder = try folder(name)
+            var opened = OpenSnapshot(snapshot: Self.head(of: folder))
+            if folder.id == known, since >= folder.floor, since <= folder.modSeq {
+                let changes = try changes(in: folder, since: since)
+                opened.snapshot.entries = changes.entries
+                opened.vanished = changes.vanished
+                opened.isWhole = false
+                return opened
+            }
+            if folder.image?.modSeq == folder.modSeq {
+                opened.snapshot.entries = try entries(of: folder)
+                return opened
+            }
+            let entries = try page(folder.id, from: 1, below: .max, limit: Folder.imageLimit + 1)
+            opened.snapshot.entries = entries
+            if entries.count > Folder.imageLimit {
+                opened.next = entries.last.map { $0.uid + 1 }
+            } else {
+                dropImages(but: folder)
+                folder.image = (folder.modSeq, entries)
+            }
+            return opened
+        }
+    }
+
+    /// Messages from the UID `start` on, as they are now.
+    package func entries(
+        _ id: MailboxID, from start: UInt32, below end: UInt32, limit: Int
+    ) throws(StoreError) -> [MessageEntry] {
+        try guarded { () throws(StoreError) in
+            try page(id, from: start, below: end, limit: limit)
+        }
+    }
+
+    private func page(
+        _ id: MailboxID, from start: UInt32, below end: UInt32, limit: Int
+    ) throws(StoreError) -> [MessageEntry] {
+        var entries: [MessageEntry] = []
+        guard start < end else { return entries }
+        let rows = try database.query(.snapshotRange).bind(
+            id.rawValue, Int64(start), Int64(end) - 1)
+        while try rows.step() {
+            entries.append(Self.entry(rows))
+            if entries.count == limit {
+                rows.reset()
+                break
+            }
+        }
+        return entries
+    }
+
+    private static func head(of folder: Folder) -> MailboxSnapshot {
+        MailboxSnapshot(
+            id: folder.id, uidValidity: folder.uidValidity, uidNext: folder.uidNext,
+            highestModSeq: folder.modSeq, keywords: folder.keywords.names, entries: [])
     }
 
     /// The numbers of STATUS.
@@ -60,31 +132,38 @@ extension AccountStore {
                     isGone: true, uidNext: 0, highestModSeq: 0, keywords: [], entries: [],
                     vanished: [])
             }
-            var changes = MailboxChanges(
-                uidNext: folder.uidNext, highestModSeq: folder.modSeq,
-                keywords: folder.keywords.names, entries: [], vanished: [])
-            guard since < folder.modSeq else { return changes }
-            if since < folder.floor {
-                let all = try entries(of: folder)
-                changes.entries = all.filter { $0.modSeq > since }
-                changes.vanished = Self.missing(from: all, below: folder.uidNext)
-                return changes
-            }
-            if let uids = folder.recentlyChanged(since: since) {
-                for uid in uids {
-                    let row = try database.query(.entry).bind(id.rawValue, Int64(uid))
-                    if try row.step() { changes.entries.append(Self.entry(row)) }
-                    row.reset()
-                }
-            } else {
-                let rows = try database.query(.changedEntries).bind(id.rawValue, Int64(since))
-                while try rows.step() { changes.entries.append(Self.entry(rows)) }
-            }
-            let rows = try database.query(.vanishedSince).bind(id.rawValue, Int64(since))
-            while try rows.step() { changes.vanished.append(UInt32(rows.integer(0))) }
-            changes.vanished.sort()
+            return try changes(in: folder, since: since)
+        }
+    }
+
+    private func changes(
+        in folder: Folder, since: UInt64
+    ) throws(StoreError) -> MailboxChanges {
+        let id = folder.id.rawValue
+        var changes = MailboxChanges(
+            uidNext: folder.uidNext, highestModSeq: folder.modSeq,
+            keywords: folder.keywords.names, entries: [], vanished: [])
+        guard since < folder.modSeq else { return changes }
+        if since < folder.floor {
+            let all = try entries(of: folder)
+            changes.entries = all.filter { $0.modSeq > since }
+            changes.vanished = Self.missing(from: all, below: folder.uidNext)
             return changes
         }
+        if let uids = folder.recentlyChanged(since: since) {
+            for uid in uids {
+                let row = try database.query(.entry).bind(id, Int64(uid))
+                if try row.step() { changes.entries.append(Self.entry(row)) }
+                row.reset()
+            }
+        } else {
+            let rows = try database.query(.changedEntries).bind(id, Int64(since))
+            while try rows.step() { changes.entries.append(Self.entry(rows)) }
+        }
+        let rows = try database.query(.vanishedSince).bind(id, Int64(since))
+        while try rows.step() { changes.vanished.append(UInt32(rows.integer(0))) }
+        changes.vanished.sort()
+        return changes
     }
 
     /// All messages, by rising UID; kept until the next change.

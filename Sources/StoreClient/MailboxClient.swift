@@ -130,13 +130,70 @@ package final class MailboxSession {
         }
         guard case .opened(var snapshot) = try await perform(.open(handle, name, mode), call)
         else { throw .unavailable }
+        try opened(snapshot)
+        snapshot.entries = call.entries
+        return snapshot
+    }
+
+    private func opened(_ snapshot: MailboxSnapshot) throws(StoreFailure) {
         if isOver {
             link.unwatch(handle, snapshot.id)
             throw .staleHandle
         }
         watched.insert(snapshot.id)
-        snapshot.entries = call.entries
+    }
+
+    /// As `open`, but what this loop knows of the mailbox already does not come again.
+    package func open(
+        _ name: MailboxName, _ mode: OpenMode, knowing known: KnownMailboxes,
+        onChange: @escaping () -> Void
+    ) async throws(StoreFailure) -> MailboxSnapshot {
+        guard let old = known.take(account, name, epoch: epoch) else {
+            let snapshot = try await open(name, mode, onChange: onChange)
+            known.keep(snapshot, account, name, epoch: epoch)
+            return snapshot
+        }
+        let call = PendingCall(deadline: link.now.advanced(by: .seconds(120)))
+        call.onReply = { [link, handle] reply in
+            if case .resumed(let snapshot, _, _) = reply {
+                link.watch(handle, snapshot.id, onChange)
+            }
+        }
+        let request = Request.resume(handle, name, mode, old.id, since: old.highestModSeq)
+        guard
+            case .resumed(var snapshot, let isWhole, let vanished) = try await perform(
+                request, call)
+        else { throw .unavailable }
+        try opened(snapshot)
+        snapshot.entries =
+            isWhole ? call.entries : Self.merge(old.entries, call.entries, without: vanished)
+        known.keep(snapshot, account, name, epoch: epoch)
         return snapshot
+    }
+
+    /// `entries` with what changed; everything rises by UID.
+    private static func merge(
+        _ entries: [MessageEntry], _ changed: [MessageEntry], without vanished: [UInt32]
+    ) -> [MessageEntry] {
+        if changed.isEmpty, vanished.isEmpty { return entries }
+        let gone = Set(vanished)
+        var merged: [MessageEntry] = []
+        merged.reserveCapacity(entries.count + changed.count)
+        var next = 0
+        for entry in entries {
+            while next < changed.count, changed[next].uid < entry.uid {
+                merged.append(changed[next])
+                next += 1
+            }
+            if next < changed.count, changed[next].uid == entry.uid {
+                merged.append(changed[next])
+                next += 1
+            } else if !gone.contains(entry.uid) {
+                merged.append(entry)
+            }
+        }
+        merged += changed[next...]
+        return merged
     }
 
     /// Stops watching. Does not fail if the mailbox or the store is gone.
@@ -243,6 +300,14 @@ package final class MailboxSession {
         guard case .done = try await perform(.search(handle, mailbox, uids: uids, query), call)
         else { throw .unavailable }
         return call.found
+    }
+
+    /// Starts reading what lists show of messages, by rising UID; those that are gone or cannot be
+    /// read are left out.
+    package func summaries(
+        _ mailbox: MailboxID, uids: [UInt32], _ pieces: SummaryPieces
+    ) -> SummaryStream {
+        SummaryStream(session: self, mailbox: mailbox, uids: uids, pieces)
     }
 
     /// Starts reading messages, in the order given; those that are gone are left out.

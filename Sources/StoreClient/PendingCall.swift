@@ -17,6 +17,8 @@ final class PendingCall {
     var descriptor: Descriptor?
     /// Gets the messages of a `read`. Weak: nobody may want them any more.
     weak var reader: MessageReader?
+    /// Gets the rows of a `summaries`.
+    weak var summaries: SummaryStream?
     /// Runs when the answer is there, before anything that came behind it is looked at.
     var onReply: ((Reply) -> Void)?
 

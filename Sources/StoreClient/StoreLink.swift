@@ -342,6 +342,7 @@ package final class StoreLink {
             call.deadline = max(call.deadline, context.now.advanced(by: .seconds(60)))
         case .message(let uid, let size, let inline):
             call.reader?.received(uid: uid, size: size, inline: inline, descriptor)
+        case .summaries(let rows): call.summaries?.received(rows, of: call)
         default:
             throw .invalid("part")
         }

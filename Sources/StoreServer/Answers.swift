@@ -35,7 +35,11 @@ extension DoorConnection {
             .rename(let handle, _, _), .subscribe(let handle, _, _), .status(let handle, _):
             return try await performOnAccount(request, try session(handle))
         case .open(let handle, let name, let mode):
-            return try await open(name, mode, try session(handle), id)
+            return try await open(name, mode, nil, try session(handle), id)
+        case .resume(let handle, let name, let mode, let mailbox, let since):
+            return try await open(name, mode, (mailbox, since), try session(handle), id)
+        case .summaries(let handle, let mailbox, let uids, let pieces):
+            return try await summaries(mailbox, uids, pieces, try session(handle), id)
         case .close(let handle, let mailbox):
             closeMailbox(mailbox, of: try session(handle))
             return .done
@@ -98,7 +102,8 @@ extension DoorConnection {
     }
 
     private func open(
-        _ name: MailboxName, _ mode: OpenMode, _ session: Session, _ id: UInt32
+        _ name: MailboxName, _ mode: OpenMode, _ known: (id: MailboxID, since: UInt64)?,
+        _ session: Session, _ id: UInt32
     ) async throws(StoreFailure) -> Reply {
         let address = session.account.address
         var lease: Lease?
@@ -109,16 +114,20 @@ extension DoorConnection {
         let watcher = watcher(session)
         let watchers = core.watchers
         let account = session.account
+        var recorded: MailboxID?
         do throws(StoreFailure) {
             // Watched from the moment of the snapshot: nothing can change in between.
-            var snapshot = try await onAccount(session) { store throws(StoreError) in
-                let snapshot = try store.snapshot(name)
-                watchers.add(watcher, address, snapshot.id)
-                if watchers.watch(account, snapshot.id, path: store.watchPath(snapshot.id)) {
-                    try store.noticed(snapshot.id, FolderEvents())  // what happened in between
+            var opened = try await onAccount(session) { store throws(StoreError) in
+                let opened = try store.openSnapshot(
+                    name, knowing: known?.id, since: known?.since ?? 0)
+                let id = opened.snapshot.id
+                watchers.add(watcher, address, id)
+                if watchers.watch(account, id, path: store.watchPath(id)) {
+                    try store.noticed(id, FolderEvents())  // what happened in between
                 }
-                return snapshot
+                return opened
             }
+            let snapshot = opened.snapshot
             guard sessions[session.handle] != nil else {
                 watchers.remove(watcher, address, snapshot.id)
                 throw .staleHandle  // logged out meanwhile
@@ -129,11 +138,19 @@ extension DoorConnection {
                 session.open[snapshot.id] = mode
             }
             if let lease { session.maildrop = lease }
-            sendEntries(snapshot.entries, id)
-            snapshot.entries = []
-            return .opened(snapshot)
+            recorded = snapshot.id
+            sendEntries(opened.snapshot.entries, id)
+            opened.snapshot.entries = []
+            try await sendRest(of: opened, session, id)
+            guard known != nil else { return .opened(opened.snapshot) }
+            return .resumed(
+                opened.snapshot, isWhole: opened.isWhole, vanished: opened.vanished)
         } catch {
-            if let lease { core.leases.release(lease) }
+            if let recorded {
+                closeMailbox(recorded, of: session)
+            } else if let lease {
+                core.leases.release(lease)
+            }
             throw error
         }
     }
@@ -154,7 +171,7 @@ extension DoorConnection {
         }
     }
 
-    private func sendEntries(_ entries: [MessageEntry], _ id: UInt32) {
+    func sendEntries(_ entries: [MessageEntry], _ id: UInt32) {
         var rest = entries[...]
         while !rest.isEmpty {
             let part = rest.prefix(Reply.entriesPerPart)

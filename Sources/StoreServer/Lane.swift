@@ -174,6 +174,23 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         }
     }
 
+    /// Makes what lists lack, for one slice of time.
+    ///
+    /// - Returns: true if there is more to do.
+    func fillSummaries() -> Bool {
+        var hasMore = false
+        for account in accounts.all where account.store.lacksSummaries {
+            do throws(StoreError) {
+                hasMore = try account.store.fillSummaries()
+            } catch {
+                note(error, account.address)
+            }
+            publish(account.store)
+            if hasMore { break }
+        }
+        return hasMore
+    }
+
     func closeAll() {
         for account in accounts.all { shut(account.address) }
     }

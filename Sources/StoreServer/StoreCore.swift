@@ -29,6 +29,8 @@ package final class StoreCore: Sendable {
     let deliveries = Atomic<UInt64>(0)
     private let laneWorkers: Workers
     let lanes: [Lane]
+    /// Of 40 ms, for each lane in one round of housekeeping.
+    private static let fillSlices = 25
     private let services = Atomic<Int>(0)
     private let connectionNumbers = Atomic<UInt64>(0)
     private let inFlight = Atomic<Int>(0)
@@ -207,6 +209,13 @@ package final class StoreCore: Sendable {
         for lane in lanes where lane.hasWork { await run(on: lane) { lane.housekeep() } }
         let (usages, directory) = (usages, directory)
         await run { usages.flush(directory, force: false) }
+        // In slices, so that whoever waits for the lane is served in between
+        for lane in lanes where lane.hasWork {
+            var slices = 0
+            while slices < Self.fillSlices, await run(on: lane, { lane.fillSummaries() }) {
+                slices += 1
+            }
+        }
     }
 
     /// Takes in what other programs did to an open mailbox.

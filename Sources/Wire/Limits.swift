@@ -38,6 +38,8 @@ package enum WireLimit {
     /// Octets of the inline body of a `.message`: a header may be longer than a body that is
     /// worth sending inline.
     package static let messageInline = 512 << 10
+    /// Octets of one part of summaries: a little less than a frame.
+    package static let summaries = 768 << 10
     /// Octets of a reply that came in fragments.
     package static let fragmentedReply = 64 << 20
     /// Octets of what one finding of `checkIndex` says.

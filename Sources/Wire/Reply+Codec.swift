@@ -38,6 +38,8 @@ package enum ReplyCode: UInt16, CaseIterable, Sendable {
     case quota = 0x802D
     case found = 0x8038
     case searchStats = 0x8039
+    case summaries = 0x8030
+    case resumed = 0x8031
     /// A part: the next octets of a reply that is too long for one frame. The last octets come in
     /// the frame with the reply's own opcode.
     case fragment = 0x80FF
@@ -99,6 +101,8 @@ extension Reply {
         case .copied: .copied
         case .expunged: .expunged
         case .message: .message
+        case .summaries: .summaries
+        case .resumed: .resumed
         case .domains: .domains
         case .accounts: .accounts
         case .storeStatus: .storeStatus
@@ -125,6 +129,7 @@ extension Reply {
         case .entries(let entries): 16 + 32 * entries.count
         case .stored(let entries, _, _): 256 + 32 * entries.count
         case .message(_, _, let inline): 32 + (inline?.count ?? 0)
+        case .summaries(let rows): 16 + rows.count
         default: 64
         }
     }
@@ -164,6 +169,11 @@ extension Reply {
             encoder.put(uid)
             encoder.put(size)
             encoder.put(optional: inline) { $0.put($1, limit: WireLimit.messageInline) }
+        case .summaries(let rows): encoder.put(rows, limit: WireLimit.summaries)
+        case .resumed(let snapshot, let isWhole, let vanished):
+            encoder.put(snapshot)
+            encoder.put(isWhole)
+            encoder.put(uids: vanished)
         case .domains(let rows): encoder.put(list: rows, limit: WireLimit.rows) { $0.put($1) }
         case .accounts(let rows): encoder.put(list: rows, limit: WireLimit.rows) { $0.put($1) }
         case .storeStatus(let status): encoder.put(status)
@@ -216,6 +226,11 @@ extension Reply {
                 inline: try decoder.optional { d throws(WireError) in
                     try d.string(limit: WireLimit.messageInline)
                 })
+        case .summaries:
+            self = .summaries(try decoder.string(limit: WireLimit.summaries))
+        case .resumed:
+            self = .resumed(
+                try decoder.snapshot(), isWhole: try decoder.bool(), vanished: try decoder.uids())
         case .domains:
             self = .domains(try decoder.rows(9) { d throws(WireError) in try d.domainInfo() })
         case .accounts:

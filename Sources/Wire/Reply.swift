@@ -123,6 +123,11 @@ package enum Reply: Equatable, Sendable {
     /// A part: `inline` octets, or (nil) a read-only descriptor of a file of `size` octets comes
     /// with it.
     case message(uid: UInt32, size: UInt32, inline: [UInt8]?)
+    /// A part: rows for `SummaryReader`, at most `summaryOctets` and one row.
+    case summaries([UInt8])
+    /// `entries` of the snapshot came as parts: all of them, or (`isWhole` is false) those that
+    /// changed after what the asker knew, beside those that vanished.
+    case resumed(MailboxSnapshot, isWhole: Bool, vanished: [UInt32])
     case domains([DomainInfo])
     case accounts([AccountInfo])
     case storeStatus(StoreStatus)
@@ -137,6 +142,8 @@ package enum Reply: Equatable, Sendable {
 
     /// Longer bodies travel as descriptors (measured: equal at 4 KiB, descriptors win from 16 on).
     package static let inlineBodyLimit = 16 << 10
+    /// Octets of summaries after which a part ends.
+    package static let summaryOctets = 256 << 10
     /// Entries in one part.
     package static let entriesPerPart = 16_384
     /// UIDs in one part.

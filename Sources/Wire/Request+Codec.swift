@@ -37,6 +37,8 @@ package enum RequestCode: UInt16, CaseIterable, Sendable {
     case read = 0x030E
     case quota = 0x0328
     case search = 0x0318
+    case summaries = 0x0310
+    case resume = 0x0311
 
     // 0x04xx: door queue
 
@@ -113,6 +115,8 @@ extension Request {
         case .read: .read
         case .quota: .quota
         case .search: .search
+        case .summaries: .summaries
+        case .resume: .resume
         case .listDomains: .listDomains
         case .addDomain: .addDomain
         case .removeDomain: .removeDomain
@@ -139,6 +143,7 @@ extension Request {
         case .read(_, _, let uids, _): 64 + 4 * uids.count
         case .directory(.changeAliases(let rows, _, _)): 64 + 128 * rows.count
         case .search(_, _, let uids, _): 256 + 8 * uids.count
+        case .summaries(_, _, let uids, _): 64 + 8 * uids.count
         default: 128
         }
     }
@@ -244,6 +249,17 @@ extension Request {
             encoder.put(mailbox)
             encoder.put(optional: uids) { $0.put(ranges: $1) }
             encoder.put(force)
+        case .summaries(let session, let mailbox, let uids, let pieces):
+            encoder.put(session)
+            encoder.put(mailbox)
+            encoder.put(ranges: uids)
+            encoder.put(pieces.rawValue)
+        case .resume(let session, let name, let mode, let mailbox, let since):
+            encoder.put(session)
+            encoder.put(mailbox)
+            encoder.put(name)
+            encoder.put(mode.rawValue)
+            encoder.put(since)
         case .read(let session, let mailbox, let uids, let part):
             encoder.put(session)
             encoder.put(mailbox)
@@ -299,7 +315,8 @@ extension Request {
                 try decoder.sessionHandle(), try decoder.mailboxName(),
                 try decoder.choice(SpecialUse.self, "special use"),
                 uidValidity: try decoder.integer(UInt32.self))
-        case .append, .place, .store, .copy, .expunge, .read, .search:
+        case .append, .place, .store, .copy, .expunge, .read, .search,
+            .summaries, .resume:
             self = try Self.messageRequest(code, &decoder)
         case .listDomains: self = .listDomains
         case .addDomain: self = .addDomain(try decoder.string(limit: WireLimit.domain))
@@ -370,6 +387,18 @@ extension Request {
         case .search:
             let uids = try decoder.ranges()
             return .search(session, mailbox, uids: uids, try decoder.textQuery())
+        case .summaries:
+            let uids = try decoder.ranges()
+            let pieces = SummaryPieces(rawValue: try decoder.octet())
+            guard !pieces.isEmpty, SummaryPieces.all.contains(pieces) else {
+                throw .invalid("pieces")
+            }
+            return .summaries(session, mailbox, uids: uids, pieces)
+        case .resume:
+            let name = try decoder.mailboxName()
+            let mode = try decoder.choice(OpenMode.self, "open mode")
+            return .resume(
+                session, name, mode, mailbox, since: try decoder.integer(UInt64.self))
         default:
             throw .unknownOpcode(code.rawValue)
         }

@@ -151,6 +151,11 @@ package enum Request: Equatable, Sendable {
     case quota(SessionHandle)  // .directory(.quota)
     /// `.found` parts with the UIDs whose text matches, in no order, then `.done`.
     case search(SessionHandle, MailboxID, uids: [UIDRange], TextQuery)
+    /// What lists show of the messages: parts `.summaries` by rising UID, then `.done`.
+    case summaries(SessionHandle, MailboxID, uids: [UIDRange], SummaryPieces)
+    /// As `open`, by somebody who knows the mailbox as it was at `since`: parts `.entries`, then
+    /// `.resumed`.
+    case resume(SessionHandle, MailboxName, OpenMode, MailboxID, since: UInt64)
 
     // Door control
     case listDomains  // .domains

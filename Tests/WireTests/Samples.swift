@@ -110,6 +110,8 @@ enum Samples {
                 ])),
             .checkMail(bob, size: .max),
             .quota(session),
+            .summaries(session, mailbox, uids: ranges, [.envelope, .keys]),
+            .resume(session, .inbox, .readOnly, mailbox, since: 1 << 40),
         ] + DirectorySamples.requests.map(Request.directory)
 
     static let replies: [Reply] =
@@ -148,6 +150,11 @@ enum Samples {
             .expunged(uids: [1, 3], highestModSeq: 12),
             .message(uid: 1, size: 3, inline: [1, 2, 3]),
             .message(uid: 1, size: 1 << 31, inline: nil),
+            .summaries([0, 0, 0, 7, 0, 0, 0, 1, 9]),
+            .resumed(
+                MailboxSnapshot(
+                    id: MailboxID(rawValue: 3), uidValidity: 4, uidNext: 5, highestModSeq: 6,
+                    keywords: [[0x61]], entries: []), isWhole: false, vanished: [1, 2]),
             .domains([DomainInfo(name: Array("example.test"), accounts: 2, isConfigured: true)]),
             .accounts([
                 AccountInfo(address: alice, size: 1 << 40, messages: 5, mailboxes: 6, created: 7)

@@ -46,6 +46,9 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     /// Why the database must not be used any more, until it is opened anew.
     private var spoiled: StoreError?
     private var isClosed = false
+    /// Operations inside operations.
+    private var depth = 0
+    var indexIdentity = IndexIdentity()
     var accountState: AccountState
     var lastUIDValidity: UInt32 = 0
     var maildirTime: Int64 = 0
@@ -93,10 +96,15 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         guard !isClosed else { return }
         isClosed = true
         searchIndex = nil
-        defer { dropIndex(checkpoint: spoiled == nil) }
+        var closing: Int64?
+        defer {
+            dropIndex(checkpoint: spoiled == nil)
+            if let closing { noteClosed(closing) }
+        }
         guard spoiled == nil, opened != nil else { return }
         while hasUnflushedNames { try flushNamesNow(limit: 10_000) }
         try storeTimes()
+        closing = try nextClosing()
     }
 
     /// Closes as a crash would: for tests.
@@ -152,7 +160,11 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         if spoiled != nil || opened == nil {
             dropIndex(checkpoint: false)
             try openIndex()
+        } else if depth == 0 {
+            try replaceRemovedIndex()
         }
+        depth += 1
+        defer { depth -= 1 }
         do throws(StoreError) {
             // Never in the middle of an operation: one mailbox must not be open twice.
             while folders.count > Self.openFolderLimit { try closeLeastUsed() }
@@ -277,6 +289,13 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
 
     /// An open folder whose rows agree with its directory.
     func folder(_ id: MailboxID) throws(StoreError) -> Folder {
+        let folder = try loadFolder(id)
+        try refresh(folder)
+        return folder
+    }
+
+    /// An open folder as its rows have it; nobody looks at the directory.
+    func loadFolder(_ id: MailboxID) throws(StoreError) -> Folder {
         let folder: Folder
         if let present = folders[id] {
             folder = present
@@ -286,7 +305,6 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         }
         useCount += 1
         folder.lastUse = useCount
-        try refresh(folder)
         return folder
     }
 
@@ -344,6 +362,7 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
 
     private func openIndexOnce() throws(StoreError) {
         var isNew = false
+        let end = try takeEnd()
         switch try openDatabase() {
         case .ready(let database): opened = database
         case .new(let database):
@@ -368,6 +387,8 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         maildirTime = try meta(.maildirTime) ?? 0
         try finishRenames()
         try finishDeletes()
+        indexIdentity = try IndexIdentity(in: account.descriptor)
+        if !isNew { try distrust(end) }
         if isNew {
             if accountState.hasDefaults { notify(.indexRebuilt, "index missing") }
             try scanFolders()
@@ -404,6 +425,31 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         let statement = try database.query(.allMailboxes)
         while try statement.step() { ids.append(MailboxID(rawValue: statement.integer(0))) }
         for id in ids { _ = try folder(id) }
+    }
+
+    /// Somebody removed or replaced the files of the open database. What it knows goes into the
+    /// file names; then the index is made again. If only the log is gone nothing is lost.
+    private func replaceRemovedIndex() throws(StoreError) {
+        switch try indexIdentity.compare(in: account.descriptor) {
+        case .same: return
+        case .logRemoved:
+            notify(.postponed, "index.sqlite-wal was removed while in use")
+            let closing = try nextClosing()
+            dropIndex(checkpoint: true)
+            noteClosed(closing)
+            try openIndex()
+        case .removed:
+            depth += 1
+            defer { depth -= 1 }
+            do throws(StoreError) {
+                while hasUnflushedNames { try flushNamesNow(limit: 10_000) }
+            } catch {
+                notify(.postponed, "flags into names before a rebuild: \(error)")
+            }
+            dropIndex(checkpoint: false)
+            try removeIndexFiles()
+            try openIndex()
+        }
     }
 
     private func dropIndex(checkpoint: Bool) {

@@ -90,6 +90,9 @@ import Mail
         return prepared
     }
 
+    /// True if this handle wrote anything.
+    var hasChanges: Bool { unsafe sqlite3_total_changes(handle) > 0 }
+
     func begin() throws(StoreError) { try run("BEGIN IMMEDIATE") }
     func commit() throws(StoreError) { try run("COMMIT") }
 

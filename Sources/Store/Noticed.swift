@@ -63,7 +63,12 @@ extension AccountStore {
             for event in events.names where !folder.needsScan {
                 switch event {
                 case .appeared(let name):
-                    if try !isOwn(name, in: folder) { folder.needsScan = true }
+                    // One that has gone on is told of under its next name.
+                    if try !isOwn(name, in: folder),
+                        try System.status(name, in: folder.current.descriptor) != nil
+                    {
+                        folder.needsScan = true
+                    }
                 case .gone(let name):
                     if try isOwn(name, in: folder) { folder.needsScan = true }
                 case .written(let name): try checkWritten(name, in: folder)

@@ -64,6 +64,8 @@ enum MetaKey: Int64 {
     case maildirTime = 1
     /// The greatest UIDVALIDITY given out.
     case uidValidity = 2
+    /// What `index.closed` says if this is the file that was closed last.
+    case closing = 16
 }
 
 /// The statements that are kept prepared.
@@ -85,6 +87,8 @@ enum Query: Int {
     case removeSummary, removeListFields, removeUnsummarized
     case dropSummaries, dropListFields, dropUnsummarized
     case unsummarizedRange, nextUnsummarized, anyUnsummarized
+    case quickCheck, countOrphanMessages, countOrphanFiles, removeOrphanMessages
+    case distrustMarks, removeOrphanFiles, greatestNumbers, checkedRows, setSize
 
     var sql: StaticString {
         switch self {
@@ -173,6 +177,39 @@ enum Query: Int {
         case .insertDoomedFolder: "INSERT OR REPLACE INTO doomed_folders VALUES(?1, ?2)"
         case .doomedFolders: "SELECT id, directory FROM doomed_folders"
         case .clearDoomedFolder: "DELETE FROM doomed_folders WHERE id=?1"
+        case .quickCheck: "PRAGMA quick_check(1)"
+        case .countOrphanMessages:
+            """
+            SELECT count(*) FROM messages m WHERE NOT EXISTS(SELECT 1 FROM mailboxes
+              WHERE id=m.mailbox) OR NOT EXISTS(SELECT 1 FROM files f
+              WHERE f.mailbox=m.mailbox AND f.uid=m.uid)
+            """
+        case .countOrphanFiles:
+            """
+            SELECT count(*) FROM files f WHERE NOT EXISTS(SELECT 1 FROM messages m
+              WHERE m.mailbox=f.mailbox AND m.uid=f.uid)
+            """
+        case .removeOrphanMessages:
+            """
+            DELETE FROM messages WHERE mailbox NOT IN (SELECT id FROM mailboxes)
+              OR NOT EXISTS(SELECT 1 FROM files f
+              WHERE f.mailbox=messages.mailbox AND f.uid=messages.uid)
+            """
+        case .removeOrphanFiles:
+            """
+            DELETE FROM files WHERE NOT EXISTS(SELECT 1 FROM messages m
+              WHERE m.mailbox=files.mailbox AND m.uid=files.uid)
+            """
+        case .distrustMarks: "UPDATE mailboxes SET uid_mark=0, modseq_mark=0"
+        case .greatestNumbers:
+            "SELECT max(uid), max(modseq) FROM messages WHERE mailbox=?1"
+        case .checkedRows:
+            """
+            SELECT m.uid, m.disk_flags, m.size, m.date, f.name FROM messages m
+              JOIN files f ON f.mailbox=m.mailbox AND f.uid=m.uid
+              WHERE m.mailbox=?1 AND m.uid>?2 ORDER BY m.uid LIMIT ?3
+            """
+        case .setSize: "UPDATE messages SET size=?3, modseq=?4 WHERE mailbox=?1 AND uid=?2"
         case .dropMessages: "DELETE FROM messages WHERE mailbox=?1"
         case .dropFiles: "DELETE FROM files WHERE mailbox=?1"
         case .dropExpunged: "DELETE FROM expunged WHERE mailbox=?1"

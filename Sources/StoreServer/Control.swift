@@ -50,12 +50,52 @@ extension DoorConnection {
             core.indexer.noteUrgent(account)
             return .done
         case .searchStats(let address): return .searchStats(try await searchStats(address))
+        case .checkIndex(let address, let repair):
+            return .indexReport(try await checkIndex(try await existing(address), repair))
+        case .optimizeIndex(let address):
+            let outcome = await core.perform(try await existing(address)) {
+                store throws(StoreError) in try store.optimizeIndex()
+            }
+            switch outcome {
+            case .success(let octets):
+                return .indexOptimized(before: octets.before, after: octets.after)
+            case .failure(let error): throw StoreFailure(error)
+            }
         case .assume(let address):
             let account = try await existing(address)
             let session = try makeSession(account)
             Log.info("account assumed", [LogField("account", account.address.octets)])
             return .authenticated(session.handle, account.address)
         default: throw .notPermitted
+        }
+    }
+
+    /// A slice per hop, so that other accounts of the lane are served in between.
+    private func checkIndex(
+        _ account: AccountRef, _ repair: Bool
+    ) async throws(StoreFailure) -> IndexReport {
+        let checker = IndexChecker(repairs: repair)
+        var failures = 0
+        while true {
+            let outcome = await core.perform(account) { store throws(StoreError) in
+                try checker.step(store)
+            }
+            switch outcome {
+            case .success(true):
+                Log.info(
+                    "index checked",
+                    [
+                        LogField("account", account.address.octets),
+                        LogField("findings", checker.report.findings.count),
+                    ])
+                return checker.report
+            case .success(false): continue
+            case .failure(.index) where failures < 3:
+                // A damaged file has been moved aside: the next step finds a new one.
+                failures += 1
+                checker.noteDamage()
+            case .failure(let error): throw StoreFailure(error)
+            }
         }
     }
 

@@ -147,7 +147,9 @@ final class MaildirWatch: Sendable {
         }
         // struct inotify_event: wd, mask, cookie, len (32 bits each, of the host), name.
         func number(_ at: Int) -> UInt32 {
-            unsafe buffer.withUnsafeBytes { unsafe $0.loadUnaligned(fromByteOffset: at, as: UInt32.self) }
+            unsafe buffer.withUnsafeBytes {
+                unsafe $0.loadUnaligned(fromByteOffset: at, as: UInt32.self)
+            }
         }
         var at = 0
         while at + 16 <= count {

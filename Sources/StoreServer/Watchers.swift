@@ -85,7 +85,9 @@ final class WatchRegistry: ChangeListener {
     /// Open mailboxes that the kernel does not watch.
     var unwatched: [(account: AccountRef, mailbox: MailboxID)] {
         directories.withLock { directories in
-            directories.compactMap { $0.value.watches == nil ? ($0.value.account, $0.key.mailbox) : nil }
+            directories.compactMap {
+                $0.value.watches == nil ? ($0.value.account, $0.key.mailbox) : nil
+            }
         }
     }
 

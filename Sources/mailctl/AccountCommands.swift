@@ -9,7 +9,7 @@ import Mail
 import Wire
 
 enum AccountCommands {
-    private static func address(_ invocation: Invocation) throws(Failure) -> EmailAddress {
+    static func address(_ invocation: Invocation) throws(Failure) -> EmailAddress {
         let text = invocation.arguments[0]
         guard let address = EmailAddress(splitting: Array(text.utf8)),
             address.local.count <= 64, address.domain.count <= 253,

@@ -5,7 +5,7 @@
 enum Commands {
     static let all: [Command] =
         configCommands + domainCommands + domainMoreCommands + accountCommands
-        + accountSettingCommands + addressCommands
+        + accountSettingCommands + addressCommands + indexCommands
         + MailboxCommands.all + MessageCommands.all + ImportCommands.all + suiteCommands
         + otherCommands
 

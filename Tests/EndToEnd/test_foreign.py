@@ -3,8 +3,10 @@
 
 import glob
 import imaplib
+import json
 import mailbox
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -175,6 +177,266 @@ class OtherPrograms(SuiteCase):
     def comparisons(self):
         return int(re.search(r"(?m)^msgstored_folder_comparisons_total (\d+)",
                              self.suite.metrics("msgstored"))[1])
+
+
+class Dovecot:
+    """A Maildir kept by the real Dovecot; its imap process speaks on a pipe, no server runs."""
+
+    def __init__(self, folder):
+        self.program = next(filter(os.path.exists, ("/usr/lib/dovecot/imap",
+                                                    "/usr/libexec/dovecot/imap")), None)
+        if not self.program:
+            raise unittest.SkipTest("dovecot-imapd is not installed")
+        self.folder = folder
+        self.maildir = folder + "/home/Maildir"
+        os.makedirs(folder + "/home")
+        os.makedirs(folder + "/run")
+        # Dovecot keeps no mail as root.
+        who = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+        self.conf = folder + "/dovecot.conf"
+        with open(self.conf, "w") as file:
+            file.write(f"base_dir = {folder}/run\nstate_dir = {folder}/run\n"
+                       f"mail_home = {folder}/home\nmail_location = maildir:{self.maildir}\n"
+                       f"mail_uid = {who.pw_uid}\nmail_gid = {who.pw_gid}\n"
+                       "first_valid_uid = 1\nfirst_valid_gid = 1\nssl = no\n"
+                       "namespace inbox {\n  inbox = yes\n  separator = /\n}\n")
+        os.chmod(folder, 0o755)
+        if os.geteuid() == 0:
+            subprocess.run(["chown", "-R", f"{who.pw_uid}:{who.pw_gid}", folder], check=True)
+        self.user = who.pw_name
+
+    def imap(self):
+        os.environ["USER"] = self.user
+        return imaplib.IMAP4_stream(f"exec {self.program} -c {self.conf} 2>>{self.folder}/log")
+
+
+def state_of(client, folder):
+    """What a client keeps of a mailbox: it downloads again if any of it changes."""
+    client.select(f'"{folder}"', readonly=True)
+    state = {"validity": client.response("UIDVALIDITY")[1][0],
+             "next": client.response("UIDNEXT")[1][0]}
+    rows = client.uid("fetch", "1:*", "(UID FLAGS INTERNALDATE RFC822.SIZE)")[1]
+    messages = {}
+    for row in rows:
+        if row is None:
+            continue
+        uid = int(re.search(rb"UID (\d+)", row)[1])
+        flags = frozenset(imaplib.ParseFlags(row)) - {rb"\Recent"}
+        date = time.mktime(imaplib.Internaldate2tuple(row))
+        messages[uid] = (flags, date, int(re.search(rb"RFC822.SIZE (\d+)", row)[1]))
+    state["messages"] = messages
+    return state
+
+
+class FromDovecot(unittest.TestCase):
+    FOLDERS = ("INBOX", "Sent", "Lists/swift", "Gel&APY-scht")
+
+    def fill(self, dovecot):
+        client = dovecot.imap()
+        for folder in self.FOLDERS[1:]:
+            client.create(f'"{folder}"')
+        client.create("Drafts")
+        for number in range(300):
+            folder = self.FOLDERS[number % 4]
+            flags = [r"\Seen", r"\Flagged", "$Forwarded", "NonJunk", r"\Answered", ""][number % 6]
+            client.append(f'"{folder}"', f"({flags})", 1_600_000_000 + number * 1_000,
+                          message(f"d{number}", body="x\r\n" * (number % 50)).encode())
+        for folder in self.FOLDERS:
+            client.select(f'"{folder}"')
+            client.store("3,7,11", "+FLAGS.SILENT", r"\Deleted")
+            client.store("20:30", "+FLAGS.SILENT", "late-keyword")
+            client.expunge()
+        for folder in ("INBOX", "Lists/swift"):
+            client.subscribe(f'"{folder}"')
+        # Delivered by a program that knows no sizes, with LF, seen by Dovecot once.
+        client.logout()
+        with open(dovecot.maildir + "/new/1700000000.4711_1.host", "w") as file:
+            file.write(message("procmail").replace("\r\n", "\n"))
+        if os.geteuid() == 0:
+            shutil.chown(dovecot.maildir + "/new/1700000000.4711_1.host", dovecot.user)
+        client = dovecot.imap()
+        states = {folder: state_of(client, folder) for folder in self.FOLDERS}
+        subscribed = {row.split(b'"/" ')[1].strip(b'"') for row in client.lsub()[1]}
+        client.logout()
+        return states, subscribed
+
+    def test_a_maildir_of_dovecot_shows_the_same_numbers_and_nothing_is_downloaded_again(self):
+        folder = tempfile.mkdtemp(prefix="martlet-dovecot-")
+        self.addCleanup(shutil.rmtree, folder, True)
+        dovecot = Dovecot(folder)
+        before, subscribed = self.fill(dovecot)
+        self.assertEqual(len(before["INBOX"]["messages"]), 73)
+        suite = Suite()
+        self.addCleanup(suite.close)
+        suite.deliver("warm", to=BOB)  # msgstored runs
+        target = maildir_of(suite, "alice")
+        os.rename(target, target + ".unused")
+        shutil.copytree(dovecot.maildir, target, symlinks=True)
+        subprocess.run(["chown", "-R", f"{os.geteuid()}:{os.getegid()}", target], check=True)
+        with suite.imap(ALICE) as client:
+            for name in self.FOLDERS:
+                self.assertEqual(state_of(client, name), before[name], name)
+            found = {row.split(b'"/" ')[1].strip(b'"') for row in client.lsub()[1]}
+            self.assertTrue(subscribed <= found, (subscribed, found))
+            self.assertNotIn(b"Sent", found)
+            self.assertEqual(len(set(subjects(client).values())), 73)
+            client.append("INBOX", "", None, message("next").encode())
+            self.assertEqual(int(uids(client)[-1]), int(before["INBOX"]["next"]))
+
+
+class IndexRemoved(unittest.TestCase):
+    """`rm index.sqlite*` under clients that keep state."""
+
+    def remove_index(self, suite, user="alice"):
+        removed = 0
+        for path in glob.glob(os.path.dirname(maildir_of(suite, user)) + "/*.sqlite*"):
+            os.unlink(path)
+            removed += 1
+        self.assertGreater(removed, 0)
+
+    def body_octets(self, suite):
+        found = re.findall(r"fetched=(\d+)", suite.log_text())
+        return sum(map(int, found))
+
+    def test_mbsync_downloads_nothing_again(self):
+        mbsync = need("mbsync")
+        suite = Suite()
+        self.addCleanup(suite.close)
+        home = tempfile.mkdtemp(prefix="martlet-mbsync-")
+        self.addCleanup(shutil.rmtree, home)
+        for number in range(20):
+            suite.deliver(f"s{number}")
+        with open(home + "/mbsyncrc", "w") as file:
+            file.write(f"""
+IMAPStore far
+Host localhost
+Port {suite.ports['imaps']}
+User {ALICE}
+Pass {suite.passwords[ALICE]}
+SSLType IMAPS
+SSLVersions TLSv1.3
+CertificateFile {glob.glob(suite.directory + '/**/fullchain.pem', recursive=True)[0]}
+
+MaildirStore near
+Path {home}/mail/
+Inbox {home}/mail/INBOX
+SubFolders Verbatim
+
+Channel all
+Far :far:
+Near :near:
+Patterns *
+Create Near
+Expunge Both
+SyncState *
+""")
+        os.mkdir(home + "/mail")
+
+        def sync():
+            return subprocess.run([mbsync, "-c", home + "/mbsyncrc", "-V", "all"],
+                                  capture_output=True, text=True, timeout=60,
+                                  env={**os.environ, "HOME": home})
+        first = sync()
+        self.assertEqual(first.returncode, 0, first.stderr)
+        local = sorted(os.listdir(home + "/mail/INBOX/new") + os.listdir(home + "/mail/INBOX/cur"))
+        self.assertEqual(len(local), 20)
+        with suite.imap() as client:
+            client.select("INBOX")
+            client.store("5", "+FLAGS", r"\Flagged")
+        for round in range(2):
+            self.remove_index(suite)
+            again = sync()
+            self.assertEqual(again.returncode, 0, again.stderr)
+            self.assertNotIn("UIDVALIDITY", again.stderr)
+        names = os.listdir(home + "/mail/INBOX/new") + os.listdir(home + "/mail/INBOX/cur")
+        self.assertEqual(len(names), 20)
+        self.assertEqual({n.split(":")[0] for n in names}, {n.split(":")[0] for n in local})
+        self.assertEqual(sum("F" in n.split(":2,")[-1] for n in names if ":2," in n), 1)
+
+    def test_a_client_with_condstore_and_one_in_idle_see_the_same_messages(self):
+        suite = Suite()
+        self.addCleanup(suite.close)
+        for number in range(10):
+            suite.deliver(f"q{number}")
+        client = suite.imap()
+        watcher = suite.imap()
+        client.select("INBOX")
+        client.store("2:4", "+FLAGS", r"(\Seen $Label1)")
+        client.store("6", "+FLAGS", r"\Deleted")
+        client.expunge()
+        before = state_of(client, "INBOX")
+        modseq = int(re.search(rb"\d+", client.response("HIGHESTMODSEQ")[1][0])[0])
+        idle = Idle(watcher)
+        self.remove_index(suite)
+        suite.deliver("after")
+        idle.wait(rb"^\* 10 EXISTS")
+        idle.done()
+        after = state_of(client, "INBOX")
+        self.assertEqual(after["validity"], before["validity"])
+        last = max(after["messages"])
+        self.assertGreaterEqual(last, int(before["next"]))
+        self.assertEqual({u: m for u, m in after["messages"].items() if u != last},
+                         before["messages"])
+        # A client that was away asks for what changed: every message once, with the flags it has.
+        client.select("INBOX", readonly=True)
+        new = int(re.search(rb"\d+", client.response("HIGHESTMODSEQ")[1][0])[0])
+        self.assertGreater(new, modseq)
+        rows = client.uid("fetch", "1:*", f"(UID FLAGS) (CHANGEDSINCE {modseq})")[1]
+        told = {int(re.search(rb"UID (\d+)", row)[1]):
+                frozenset(imaplib.ParseFlags(row)) - {rb"\Recent"} for row in rows}
+        self.assertEqual({u: f for u, f in told.items() if u != last},
+                         {u: m[0] for u, m in before["messages"].items()})
+        client.logout()
+        watcher.logout()
+
+    def test_the_store_is_down_while_all_databases_are_removed(self):
+        suite = Suite()
+        self.addCleanup(suite.close)
+        for number in range(5):
+            suite.deliver(f"r{number}")
+        with suite.imap() as client:
+            client.select("INBOX")
+            client.store("1", "+FLAGS", r"(\Flagged $Work)")
+            before = state_of(client, "INBOX")
+        suite.stop()
+        self.remove_index(suite)
+        suite.start()
+        with suite.imap() as client:
+            after = state_of(client, "INBOX")
+        self.assertEqual(after["messages"], before["messages"])
+        self.assertEqual(after["validity"], before["validity"])
+        report = suite.mailctl("index", "check", ALICE, "--json")
+        self.assertEqual(json.loads(report.stdout)["findings"], [])
+
+    def test_index_commands(self):
+        suite = Suite()
+        self.addCleanup(suite.close)
+        for number in range(5):
+            suite.deliver(f"c{number}")
+        maildir = maildir_of(suite, "alice")
+        with suite.imap() as client:
+            before = state_of(client, "INBOX")
+        self.assertIn("agree", suite.mailctl("index", "check", ALICE).stdout)
+        suite.mailctl("index", "rebuild", "--all")
+        suite.mailctl("index", "optimize", "--all", "--json")
+        name = sorted(os.listdir(maildir + "/cur"))[0]
+        os.utime(f"{maildir}/cur/{name}", (1_000_000, 1_000_000))
+        with open(maildir + "/1700000000.4712_1.host", "w") as file:
+            file.write("Subject: stray\n\nx\n")
+        bad = suite.mailctl("index", "check", ALICE, check=False)
+        self.assertEqual(bad.returncode, 1)
+        self.assertIn("date-differs", bad.stdout)
+        self.assertIn("orphan-file", bad.stdout)
+        self.assertIn("--repair", bad.stdout)
+        suite.mailctl("index", "check", ALICE, "--repair")
+        self.assertIn("agree", suite.mailctl("index", "check", ALICE).stdout)
+        with suite.imap() as client:
+            self.assertEqual(state_of(client, "INBOX")["messages"], before["messages"])
+            self.assertEqual(list(subjects(client, "lost+found").values()), ["stray"])
+        for words in (["index", "check"], ["index", "check", ALICE, "--all"]):
+            self.assertEqual(suite.mailctl(*words, check=False).returncode, 64)
+        self.assertEqual(
+            suite.mailctl("index", "rebuild", "no@example.test", check=False).returncode, 67)
 
 
 if __name__ == "__main__":

@@ -200,7 +200,8 @@ struct AdoptionTests {
         #expect(found.keywords == [octets("$Label1"), octets("NonJunk"), octets("late")])
         #expect(
             found.entries.map(\.flags) == [
-                [.seen, .keyword(0), .keyword(1)], .keyword(0), [.deleted, .keyword(0), .keyword(2)],
+                [.seen, .keyword(0), .keyword(1)], .keyword(0),
+                [.deleted, .keyword(0), .keyword(2)],
             ])
         #expect(try account.snapshot(name("Old")).uidNext == 5)
         #expect(try account.snapshot(name("Old")).uidValidity == 1_400_000_000)

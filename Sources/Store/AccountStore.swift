@@ -52,6 +52,7 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     var accountState: AccountState
     var lastUIDValidity: UInt32 = 0
     var maildirTime: Int64 = 0
+    private let maildirNode: UInt64
     private var folders: [MailboxID: Folder] = [:]
     private var useCount: UInt64 = 0
     private static let openFolderLimit = 16
@@ -67,6 +68,7 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         self.address = address
         self.account = account
         self.path = path
+        maildirNode = try System.status(made.descriptor).inode
         maildir = made
         accountState = state ?? AccountState(uidValidityMark: 1, hasDefaults: false)
         try openIndex()
@@ -123,6 +125,14 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     package func takeComparisons() -> Int {
         defer { comparisons = 0 }
         return comparisons
+    }
+
+    /// True if somebody put another Maildir where this one was: the account has to be opened again.
+    package var isReplaced: Bool {
+        get throws(StoreError) {
+            try System.status(PathOctets("Maildir"), in: account.descriptor)?.inode
+                != maildirNode
+        }
     }
 
     /// Throws the index away and makes it anew from the Maildir.

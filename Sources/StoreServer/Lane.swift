@@ -84,8 +84,11 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
             throw .noSuchAccount
         }
         if let found = accounts.use(account.address) {
-            found.limits = try addresses.limits(account.address)
-            return found
+            if try !found.isReplaced {
+                found.limits = try addresses.limits(account.address)
+                return found
+            }
+            shut(account.address)
         }
         while accounts.count >= limit, let oldest = accounts.oldest { shut(oldest.address) }
         let store = try root.openAccount(account.address)

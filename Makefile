@@ -22,6 +22,7 @@ unit:          ; $(SWIFT) test $(FLAGS)
 release:       ; $(SWIFT) build $(FLAGS) $(RELEASE)
 end-to-end:    ; Tests/EndToEnd/run --bin .build/release
 crash:         ; Tests/EndToEnd/run --bin .build/release --only crash --rounds 200
+scale:         ; Tests/Scale/run --bin .build/release
 units:         ; tools/check-units
 system:        ; Tests/System/systemd.sh .build/release
 fmt:           ; $(SWIFT) format --in-place --parallel --recursive Package.swift Sources Tests
@@ -39,5 +40,5 @@ fuzz:
 install: release
 	systemd/install-tree.sh .build/release "$(DESTDIR)"
 
-.PHONY: run test packages test-tools build unit release end-to-end crash units system fmt lint \
+.PHONY: run test packages test-tools build unit release end-to-end crash scale units system fmt lint \
   check hooks clean fuzz install

@@ -50,7 +50,7 @@ package final class StoreCore: Sendable {
         self.leases = leases
         notifier.listen(watchers)
         laneWorkers = Workers(count: laneCount, name: "store")
-        let perLane = max(8, openAccounts / laneCount)
+        let perLane = max(1, openAccounts / laneCount)
         let metrics = metrics
         let indexer = SearchIndexer(metrics: metrics)
         self.indexer = indexer
@@ -83,7 +83,11 @@ package final class StoreCore: Sendable {
         let addresses = AddressBook(directory, usages)
         addresses.apply(suite)
         try addresses.loadBlocked()
-        let laneCount = settings.workers > 0 ? min(settings.workers, 256) : 32
+        // An account is open on one lane, so few open accounts need few lanes.
+        let laneCount =
+            settings.workers > 0
+            ? min(settings.workers, 256, settings.openDatabases)
+            : min(32, max(1, settings.openDatabases / 8))
         let parameters = Argon2Parameters(
             memoryKiB: UInt32(clamping: settings.argon2.memoryKiB),
             iterations: UInt32(clamping: settings.argon2.iterations),

@@ -321,6 +321,11 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     /// The folder if it is open; nothing is looked at.
     func openedFolder(_ id: MailboxID) -> Folder? { folders[id] }
 
+    var openFolders: some Sequence<Folder> { folders.values }
+
+    /// Prepared statements and cached pages go.
+    func trimIndex() { opened?.trim() }
+
     /// One snapshot per account stays in memory: that of the mailbox looked at last.
     func dropImages(but folder: Folder) {
         for other in folders.values where other !== folder { other.image = nil }

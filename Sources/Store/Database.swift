@@ -102,6 +102,12 @@ import Mail
         _ = unsafe sqlite3_exec(handle, "ROLLBACK", nil, nil, nil)
     }
 
+    /// Gives back what can be made again. No statement may be running.
+    func trim() {
+        statements = []
+        unsafe sqlite3_db_release_memory(handle)
+    }
+
     /// Closes; with `checkpoint` the log is emptied into the database before.
     func close(checkpoint: Bool) {
         rollback()

@@ -21,6 +21,8 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
     /// Messages that one flush may cover.
     private static let batchLimit = 128
     private static let idleTime = Duration.seconds(300)
+    /// After this an open account keeps no more than it must.
+    private static let restTime = Duration.seconds(15)
 
     let index: Int
     private let root: MailRoot
@@ -28,6 +30,7 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
     private let addresses: AddressBook
     private let usages: UsageBook
     private let notifier: any Notifier
+    private let snapshots: SnapshotBudget
     private let metrics: StoreMetrics
     private let indexer: SearchIndexer
     private var accounts = OpenAccounts()
@@ -36,7 +39,8 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
 
     init(
         index: Int, root: MailRoot, limit: Int, addresses: AddressBook, usages: UsageBook,
-        notifier: any Notifier, metrics: StoreMetrics, indexer: SearchIndexer
+        notifier: any Notifier, snapshots: SnapshotBudget, metrics: StoreMetrics,
+        indexer: SearchIndexer
     ) {
         self.index = index
         self.root = root
@@ -44,6 +48,7 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         self.addresses = addresses
         self.usages = usages
         self.notifier = notifier
+        self.snapshots = snapshots
         self.metrics = metrics
         self.indexer = indexer
     }
@@ -58,7 +63,10 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
     ) -> Result<R, StoreError> {
         do throws(StoreError) {
             let store = try store(account)
-            defer { publish(store) }
+            defer {
+                publish(store)
+                accounts.weigh(snapshots)
+            }
             return .success(try body(store))
         } catch {
             note(error, account.address)
@@ -100,7 +108,7 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
     }
 
     private func shut(_ address: EmailAddress) {
-        guard let closing = accounts.remove(address) else { return }
+        guard let closing = accounts.remove(address, snapshots) else { return }
         open.store(accounts.count, ordering: .relaxed)
         do throws(StoreError) {
             try closing.close()
@@ -173,6 +181,8 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
                 publish(account.store)
             } else if account.lastUse.duration(to: now) > Self.idleTime {
                 shut(address)
+            } else if account.lastUse.duration(to: now) > Self.restTime {
+                accounts.trim(account, snapshots)
             }
         }
     }

@@ -5,6 +5,7 @@
 
 import Mail
 import Store
+import Synchronization
 import Transport
 
 /// An account that is open, and its place between those used before and after it.
@@ -12,6 +13,10 @@ final class OpenAccount {
     let address: EmailAddress
     let store: AccountStore
     fileprivate(set) var lastUse: MonotonicInstant
+    /// Octets of snapshots, as they were last counted.
+    fileprivate var snapshots = 0
+    /// Since the last use.
+    fileprivate(set) var isTrimmed = false
     fileprivate weak var older: OpenAccount?
     fileprivate var newer: OpenAccount?
 
@@ -36,6 +41,7 @@ struct OpenAccounts {
     mutating func use(_ address: EmailAddress) -> AccountStore? {
         guard let found = byAddress[address] else { return nil }
         found.lastUse = .now
+        found.isTrimmed = false
         if found !== newest {
             unlink(found)
             link(found)
@@ -49,10 +55,41 @@ struct OpenAccounts {
         link(opened)
     }
 
-    mutating func remove(_ address: EmailAddress) -> AccountStore? {
+    mutating func remove(_ address: EmailAddress, _ budget: SnapshotBudget) -> AccountStore? {
         guard let found = byAddress.removeValue(forKey: address) else { return nil }
         unlink(found)
+        count(found, 0, budget)
         return found.store
+    }
+
+    /// Counts the snapshots of the account that was used last, and drops those of others, the
+    /// longest unused first, while all lanes together have more than they may.
+    func weigh(_ budget: SnapshotBudget) {
+        guard let newest else { return }
+        count(newest, newest.store.snapshotOctets, budget)
+        var next = oldest
+        while budget.isExceeded, let account = next {
+            // One's own may stay, unless it is what is too much.
+            guard account !== newest || account.snapshots > budget.share else { return }
+            if account.snapshots > 0 {
+                account.store.dropSnapshots()
+                count(account, 0, budget)
+            }
+            next = account.newer
+        }
+    }
+
+    func trim(_ account: OpenAccount, _ budget: SnapshotBudget) {
+        guard !account.isTrimmed else { return }
+        account.isTrimmed = true
+        account.store.trim()
+        count(account, 0, budget)
+    }
+
+    private func count(_ account: OpenAccount, _ octets: Int, _ budget: SnapshotBudget) {
+        guard octets != account.snapshots else { return }
+        budget.add(octets - account.snapshots)
+        account.snapshots = octets
     }
 
     private mutating func link(_ account: OpenAccount) {
@@ -74,4 +111,21 @@ struct OpenAccounts {
         account.older = nil
         account.newer = nil
     }
+}
+
+/// How much memory the snapshots of all lanes may take.
+final class SnapshotBudget: Sendable {
+    /// What one lane keeps for the account in use, even when there is too much.
+    let share: Int
+    private let limit: Int
+    private let used = Atomic<Int>(0)
+
+    init(limit: Int = 64 << 20, share: Int = 1 << 20) {
+        self.limit = limit
+        self.share = share
+    }
+
+    func add(_ octets: Int) { used.add(octets, ordering: .relaxed) }
+    var octets: Int { used.load(ordering: .relaxed) }
+    var isExceeded: Bool { octets > limit }
 }

@@ -54,10 +54,11 @@ package final class StoreCore: Sendable {
         let metrics = metrics
         let indexer = SearchIndexer(metrics: metrics)
         self.indexer = indexer
+        let snapshots = SnapshotBudget()
         lanes = (0..<laneCount).map { index in
             Lane(
                 index: index, root: root, limit: perLane, addresses: addresses, usages: usages,
-                notifier: notifier, metrics: metrics, indexer: indexer)
+                notifier: notifier, snapshots: snapshots, metrics: metrics, indexer: indexer)
         }
     }
 

@@ -214,4 +214,10 @@ static inline int martlet_die_with_parent(int signal) {
 extern int sync_file_range(int fd, __off64_t offset, __off64_t count, unsigned int flags);
 static inline void martlet_start_writing(int fd) { (void)sync_file_range(fd, 0, 0, 2); }
 
+// renameat2(2) with RENAME_NOREPLACE: never takes the place of another file. -1 and errno.
+extern int renameat2(int, const char *, int, const char *, unsigned int);
+static inline int martlet_rename_new(int from, const char *name, int to, const char *target) {
+    return renameat2(from, name, to, target, 1);
+}
+
 #endif

@@ -123,6 +123,20 @@ extension Schema {
                 target: .suite(.count(\.msgstored.openDatabases, 16...100_000)),
                 doc: "Accounts whose index is kept open."),
             Key(
+                path: "msgstored.retention",
+                target: .suite(.duration(\.msgstored.retention, 0...31_536_000)),
+                doc: """
+                    How long expunged messages, deleted mailboxes and removed accounts can be \
+                    brought back (mailctl undelete); "0" removes them at once.
+                    """),
+            Key(
+                path: "msgstored.retention_size",
+                target: .suite(.size(\.msgstored.retentionSize, 0...1_125_899_906_842_624)),
+                doc: """
+                    The most that the expunged messages of one account may take; the oldest go \
+                    first. 0: no limit.
+                    """),
+            Key(
                 path: "msgstored.index", target: .suite(.fixed("sqlite")),
                 doc: "One SQLite database for each account."),
             Key(

@@ -227,6 +227,10 @@ package struct StoreSettings: Sendable, Equatable {
     package var searchMaxMessage = 64 << 20
     /// Databases of accounts kept open.
     package var openDatabases = 1024
+    /// How long expunged messages and removed accounts can come back; 0: not at all.
+    package var retention = Duration.seconds(7 * 86_400)
+    /// Octets of one account's expunged messages; 0: no limit.
+    package var retentionSize = 1 << 30
 
     package init() {}
 }

@@ -57,7 +57,7 @@ extension AccountStore {
         messages.removeAll { $0.name.isEmpty }  // removed by another program meanwhile
         let sourceUIDs = messages.map(\.entry.uid)
         var sourceModSeq: UInt64 = 0
-        let doomed: [PathOctets]
+        let doomed: [DoomedFile]
         do throws(StoreError) {
             if move { sourceModSeq = try source.nextModSeq() }
             doomed = try transaction { () throws(StoreError) in
@@ -74,7 +74,7 @@ extension AccountStore {
         if move { committed(source, [], at: sourceModSeq) }
         reached(.copyCommitted)
         if move {
-            unlinkDoomed(source, doomed)
+            unlinkDoomed(source, doomed, isMove: true)
             reached(.moveUnlinked)
         }
         return CopyResult(

@@ -3,6 +3,7 @@
 // SQLite handles and prepared statements. One thread at a time (NOMUTEX); write-ahead log,
 // synchronous=FULL, and the file held exclusively, so no shared memory and no lock per statement.
 
+import Bytes
 import CSQLite
 import Mail
 
@@ -56,6 +57,11 @@ import Mail
     func text(_ sql: StaticString) throws(StoreError) -> String {
         let statement = try Statement(sql, self)
         return try statement.step() ? String(decoding: statement.octets(0), as: UTF8.self) : ""
+    }
+
+    /// A statement put together at run time; never from a peer's octets.
+    func statement(text sql: String) throws(StoreError) -> Statement {
+        try Statement(text: sql, self)
     }
 
     /// Names of all tables but SQLite's own.
@@ -215,6 +221,44 @@ extension StoreError {
             } else {
                 _ = unsafe sqlite3_bind_zeroblob(pointer, index, 0)
             }
+        }
+    }
+
+    func set(text index: Int32, _ text: String) {
+        var text = text
+        text.withUTF8 { buffer in
+            unsafe buffer.withMemoryRebound(to: CChar.self) { buffer in
+                _ = unsafe sqlite3_bind_text(
+                    pointer, index, buffer.baseAddress, Int32(buffer.count),
+                    martlet_sqlite_transient())
+            }
+        }
+    }
+
+    var columnCount: Int32 { unsafe sqlite3_column_count(pointer) }
+
+    /// A column's value as SQL has it; octets that are readable text as text.
+    func literal(_ column: Int32) -> [UInt8] {
+        switch unsafe sqlite3_column_type(pointer, column) {
+        case SQLITE_NULL: return [UInt8]("NULL")
+        case SQLITE_INTEGER: return [UInt8]("\(integer(column))")
+        case SQLITE_FLOAT: return [UInt8]("\(unsafe sqlite3_column_double(pointer, column))")
+        case let type:
+            let value = octets(column)
+            let isText =
+                value.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
+                && String(validating: value, as: UTF8.self) != nil
+            guard isText else {
+                let digits = [UInt8]("0123456789ABCDEF")
+                var hex = [UInt8]("X'")
+                for octet in value { hex += [digits[Int(octet >> 4)], digits[Int(octet & 15)]] }
+                return hex + [0x27]
+            }
+            var quoted: [UInt8] = [0x27]
+            for octet in value { quoted += octet == 0x27 ? [0x27, 0x27] : [octet] }
+            quoted.append(0x27)
+            guard type == SQLITE_BLOB else { return quoted }
+            return [UInt8]("CAST(") + quoted + [UInt8](" AS BLOB)")
         }
     }
 

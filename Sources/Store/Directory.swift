@@ -35,7 +35,7 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
     /// The version that the database had before it was brought to this release's.
     package let migratedFrom: Int64?
     private let lock = Mutex<Void>(())
-    private let database: Database
+    let database: Database
     private var configured: Set<[UInt8]>
     /// How addresses are read; inside `locked`.
     private(set) var rules = AddressRules()

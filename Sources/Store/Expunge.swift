@@ -13,8 +13,8 @@ extension AccountStore {
     ///
     ///     state  rows                     file     after a crash here
     ///     E0     there                    there    nothing happened
-    ///     E1     gone, name in `doomed`   there    unlinked when the folder is compared
-    ///     E2     gone                     gone     done
+    ///     E1     gone, name in `doomed`   there    as E2 when the folder is compared
+    ///     E2     gone                     gone     done; kept in Expunged/ for the retention time
     ///
     /// If the index is lost in E1 the file comes back as a message: the safe side.
     package func expunge(
@@ -37,52 +37,41 @@ extension AccountStore {
 
     func expungeNow(_ folder: Folder, _ uids: [UInt32]) throws(StoreError) -> [UInt32] {
         let modSeq = try folder.nextModSeq()
-        let names = try transaction { () throws(StoreError) in
+        let doomed = try transaction { () throws(StoreError) in
             try removeInTransaction(folder, uids, modSeq)
         }
         folder.shrinkImage(Set(uids), at: modSeq)
         committed(folder, [], at: modSeq)
         reached(.expungeCommitted)
-        unlinkDoomed(folder, names)
+        unlinkDoomed(folder, doomed, isMove: false)
         reached(.expungeUnlinked)
         return uids
     }
 
-    /// Rows of messages go, their files are doomed. Returns the files' names.
+    /// Rows of messages go, their files are doomed.
     func removeInTransaction(
         _ folder: Folder, _ uids: [UInt32], _ modSeq: UInt64
-    ) throws(StoreError) -> [PathOctets] {
+    ) throws(StoreError) -> [DoomedFile] {
         let id = folder.id.rawValue
-        var names: [PathOctets] = []
+        var files: [DoomedFile] = []
         try pruneExpunged(folder, adding: uids.count)
         // Before the new doomed rows: it may remove old ones.
         try putCounters(folder)
         for uid in uids {
-            let row = try database.query(.fileName).bind(id, Int64(uid))
-            let name = try row.step() ? row.octets(0) : nil
+            let row = try database.query(.expungeRow).bind(id, Int64(uid))
+            let file =
+                try row.step()
+                ? DoomedFile(name: row.octets(0), flags: Flags(rawValue: UInt64(row.integer(1))))
+                : nil
             row.reset()
             try removeRows(id, uid, modSeq)
-            guard let name else { continue }
-            names.append(name)
+            guard let file else { continue }
+            files.append(file)
             let doomed = try database.query(.insertDoomed).bind(id)
-            doomed.set(2, name)
+            doomed.set(2, file.name)
             try doomed.run()
         }
-        return names
-    }
-
-    /// Removes files whose rows are gone. What cannot be removed now is at the next comparison.
-    func unlinkDoomed(_ folder: Folder, _ names: [PathOctets]) {
-        do throws(StoreError) {
-            for name in names where try !System.unlink(name, in: folder.current.descriptor) {
-                folder.needsScan = true  // under another name, by another program
-            }
-            try folder.ownChange()
-            folder.hasUnlinkedDoomed = true
-        } catch {
-            folder.needsScan = true
-            notify(.postponed, "unlink in \(folder.name.text): \(error)")
-        }
+        return files
     }
 
     /// Forgets the older half when there are too many, as part of a transaction.

@@ -35,6 +35,8 @@ final class Folder {
     /// Rows of `doomed` whose files are durably gone.
     private(set) var canClearDoomed = false
     var expungesSincePrune = 0
+    /// Where today's expunged files go, once there was one.
+    var shelf: Shelf?
     var lastUse: UInt64 = 0
 
     /// Changes since `recentStart`, by rising MODSEQ: spares a scan of all rows per event.
@@ -155,6 +157,7 @@ final class Folder {
     /// Makes names made and removed in cur/ durable.
     func synchronize() throws(StoreError) {
         try System.synchronize(current.descriptor, "cur")
+        try shelf?.synchronize()
         if hasUnlinkedDoomed {
             hasUnlinkedDoomed = false
             canClearDoomed = true

@@ -10,10 +10,11 @@ import Synchronization
 package final class MailRoot: Sendable {
     package let staging: StagingArea
     package let journal: DeliveryJournal
+    package let retention = Retention()
     /// Without symbolic links.
     let path: String
     let notice: NoticeSink
-    private let directory: File
+    let directory: File
     private let lock: File
     private let host: [UInt8]
     private let counter = Atomic<UInt64>(0)
@@ -81,7 +82,8 @@ package final class MailRoot: Sendable {
         return try System.status(names.local, in: domain.descriptor)?.isDirectory == true
     }
 
-    /// Deletes all mail of an account. Its store must be closed.
+    /// Takes all mail of an account away; it is kept beside the domains for the retention time.
+    /// Its store must be closed.
     package func removeAccount(_ address: EmailAddress) throws(StoreError) {
         let names = try components(address)
         guard
@@ -89,14 +91,8 @@ package final class MailRoot: Sendable {
                 names.domain, in: directory.descriptor)
         else { return }
         // First out of the way in one step, so that a crash leaves no half of an account.
-        let trash = PathOctets(".removed-") + makeUniqueName().octets
-        guard
-            try System.rename(
-                names.local, in: domain.descriptor, to: trash, in: directory.descriptor)
-        else { return }
-        try System.synchronize(domain.descriptor, "domain")
-        try System.synchronize(directory.descriptor, "mail root")
-        try System.removeTree(trash, in: directory.descriptor)
+        guard let trash = try setAside(names.local, in: domain.descriptor, address) else { return }
+        if !retention.isOn { try System.removeTree(trash, in: directory.descriptor) }
     }
 
     /// Gives an account's mail another address. Its store must be closed. Doing it again, or for
@@ -124,10 +120,7 @@ package final class MailRoot: Sendable {
     /// Takes back deliveries that a crash left half done, and finishes removals. Before any
     /// account is opened.
     package func rollBackDeliveries() throws(StoreError) {
-        for name in try System.names(in: directory.descriptor)
-        where name.starts(with: PathOctets(".removed-")) {
-            try System.removeTree(name, in: directory.descriptor)
-        }
+        try sweepRemoved()
         for intent in try journal.pending() {
             var isTakenBack = true
             for target in intent.targets {
@@ -163,7 +156,7 @@ package final class MailRoot: Sendable {
         return UniqueName(octets: name)
     }
 
-    private func components(
+    func components(
         _ address: EmailAddress
     ) throws(StoreError) -> (domain: PathOctets, local: PathOctets) {
         guard let domain = AccountPath.component(address.domain),
@@ -172,7 +165,7 @@ package final class MailRoot: Sendable {
         return (domain, local)
     }
 
-    private func makeDurable(_ name: PathOctets, in parent: Int32) throws(StoreError) -> File {
+    func makeDurable(_ name: PathOctets, in parent: Int32) throws(StoreError) -> File {
         if let present = try System.openDirectoryIfPresent(name, in: parent) { return present }
         try System.makeDirectory(name, in: parent)
         try System.synchronize(parent, "directory")

@@ -133,14 +133,18 @@ extension AccountStore {
     ///
     ///     state  rows   directory          after a crash here
     ///     D0     there  there              nothing happened
-    ///     D1     gone   there              moved away and removed when the account is opened
-    ///     D2     gone   martlet-removed-*  removed when the account is opened
+    ///     D1     gone   there              moved away when the account is opened
+    ///     D2     gone   in Expunged/, or   done; or removed when the account is opened
+    ///                   martlet-removed-*
     package func delete(_ name: MailboxName) throws(StoreError) {
         try guarded { () throws(StoreError) in
             guard !name.isInbox else { throw .notPermitted }
             let folder = try folder(name)
             let id = folder.id
             let directory = folder.directory
+            // What comes back from Expunged/ has the flags that its file name has.
+            while hasUnflushedNames { try flushNamesNow(limit: 10_000) }
+            if root.retention.isHeld(address) { try hold(folder) }
             let modSeq = folder.modSeq + 1
             try transaction { () throws(StoreError) in
                 try dropRows(id)
@@ -167,8 +171,10 @@ extension AccountStore {
             let state = try FolderState.read(in: root.descriptor),
             state.id == id
         {
-            _ = try System.rename(
-                directory, in: maildir.descriptor, to: trash, in: maildir.descriptor)
+            if try !shelve(root, directory, id) {
+                _ = try System.rename(
+                    directory, in: maildir.descriptor, to: trash, in: maildir.descriptor)
+            }
             try System.synchronize(maildir.descriptor, "Maildir")
         }
         reached(.deleteMoved)

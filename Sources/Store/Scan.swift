@@ -78,7 +78,7 @@ extension AccountStore {
             try collect(folder, isNew: true, from: names, foreign, &findings)
         }
         let isUndisturbed = try System.status(folder.current.descriptor).time == startTime
-        for name in findings.doomed { try System.unlink(name, in: folder.current.descriptor) }
+        try retireFound(findings.doomed, folder)
         if all { folder.hasUnlinkedDoomed = true }
         if findings.highestLetter >= folder.keywords.names.count {
             var keywords = folder.keywords

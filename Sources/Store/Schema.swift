@@ -89,6 +89,7 @@ enum Query: Int {
     case unsummarizedRange, nextUnsummarized, anyUnsummarized
     case quickCheck, countOrphanMessages, countOrphanFiles, removeOrphanMessages
     case distrustMarks, removeOrphanFiles, greatestNumbers, checkedRows, setSize
+    case expungeRow, snapshotFiles, changedFiles
 
     var sql: StaticString {
         switch self {
@@ -219,6 +220,23 @@ enum Query: Int {
             """
             UPDATE usage SET octets=(SELECT coalesce(sum(size), 0) FROM messages),
               messages=(SELECT count(*) FROM messages) WHERE id=1
+            """
+        case .expungeRow:
+            """
+            SELECT f.name, m.flags FROM files f JOIN messages m ON m.mailbox=f.mailbox
+              AND m.uid=f.uid WHERE f.mailbox=?1 AND f.uid=?2
+            """
+        case .snapshotFiles:
+            """
+            SELECT m.uid, m.flags, m.size, m.date, f.name, f.message_id FROM messages m
+              JOIN files f ON f.mailbox=m.mailbox AND f.uid=m.uid
+              WHERE m.mailbox=?1 AND m.uid>?2 ORDER BY m.uid LIMIT ?3
+            """
+        case .changedFiles:
+            """
+            SELECT m.uid, m.flags, m.size, m.date, f.name, f.message_id FROM messages m
+              JOIN files f ON f.mailbox=m.mailbox AND f.uid=m.uid
+              WHERE m.mailbox=?1 AND m.modseq>?2 ORDER BY m.uid
             """
         default: summarySQL
         }

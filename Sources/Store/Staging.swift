@@ -52,6 +52,12 @@ package final class StagingArea: Sendable {
         return file
     }
 
+    /// A file without a place, open for reading.
+    package func file(with octets: [UInt8]) throws(StoreError) -> SharedDescriptor {
+        let file = try makeFile(octets, in: directory.descriptor, date: nil)
+        return SharedDescriptor(try System.reopenReadOnly(file.descriptor))
+    }
+
     private struct Made: ~Copyable {
         var file: File
         var name: PathOctets?

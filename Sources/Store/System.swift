@@ -48,6 +48,9 @@ package struct FileStatus: Equatable, Sendable {
     package var seconds: Int64
     /// Modification time in nanoseconds since 1970.
     package var time: Int64
+    /// When name, links or content changed last.
+    package var changed: Int64
+    package var owner: UInt32
 
     fileprivate init(_ status: stat) {
         size = Int64(status.st_size)
@@ -56,6 +59,8 @@ package struct FileStatus: Equatable, Sendable {
         links = UInt64(status.st_nlink)
         inode = UInt64(status.st_ino)
         seconds = Int64(status.st_mtim.tv_sec)
+        changed = Int64(status.st_ctim.tv_sec)
+        owner = status.st_uid
         time = Int64(status.st_mtim.tv_sec) &* 1_000_000_000 &+ Int64(status.st_mtim.tv_nsec)
     }
 }
@@ -288,6 +293,29 @@ enum System {
         throw .system("rename")
     }
 
+    enum Moved { case done, noSource, targetExists, notHere }
+
+    /// Renames, but never over another file. `.notHere`: to another file system.
+    static func move(
+        _ name: PathOctets, in directory: Int32, to target: PathOctets, in parent: Int32
+    ) throws(StoreError) -> Moved {
+        let result = unsafe name.withPath { name in
+            unsafe target.withPath { target in
+                unsafe martlet_rename_new(directory, name, parent, target)
+            }
+        }
+        if result == 0 { return .done }
+        switch errno {
+        case ENOENT: return .noSource
+        case EEXIST: return .targetExists
+        case EXDEV: return .notHere
+        case EINVAL, ENOSYS:  // a file system that cannot promise it
+            if try status(target, in: parent) != nil { return .targetExists }
+            return try rename(name, in: directory, to: target, in: parent) ? .done : .noSource
+        default: throw .system("rename")
+        }
+    }
+
     /// False if there was no such name.
     @discardableResult
     static func unlink(_ name: PathOctets, in directory: Int32) throws(StoreError) -> Bool {
@@ -373,6 +401,16 @@ enum System {
             }
             if name != [0x2E], name != [0x2E, 0x2E] { body(name) }
         }
+    }
+
+    /// Less than a twentieth of the file system, or 256 MiB, is left.
+    static func isNearlyFull(_ descriptor: Int32) throws(StoreError) -> Bool {
+        var status = statvfs()
+        guard unsafe fstatvfs(descriptor, &status) == 0 else { throw .system("statvfs") }
+        let block = UInt64(status.f_frsize)
+        let free = UInt64(status.f_bavail).multipliedReportingOverflow(by: block).partialValue
+        let all = UInt64(status.f_blocks).multipliedReportingOverflow(by: block).partialValue
+        return free < min(all / 20, 256 << 20)
     }
 
     /// Wall clock: seconds and microseconds since 1970.

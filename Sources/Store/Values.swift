@@ -118,6 +118,12 @@ package final class SharedDescriptor: Sendable {
         return taken < 0 ? nil : taken
     }
 
+    /// For a look at the file while this is not taken.
+    var borrowed: Int32? {
+        let number = descriptor.load(ordering: .acquiring)
+        return number < 0 ? nil : number
+    }
+
     deinit {
         if let left = take() { _ = File(owning: left) }
     }

@@ -65,6 +65,7 @@ extension DoorConnection {
             return try await control(request)
         case .directory(let request): return try await directory(request)
         case .quota(let handle): return try await quota(try session(handle))
+        case .backup(let request): return try await backup(request, id)
         }
     }
 

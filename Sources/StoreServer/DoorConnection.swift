@@ -42,6 +42,8 @@ final class DoorConnection {
     let inbox: LoopInbox
     var sessions: [SessionHandle: Session] = [:]
     var staged: [StageToken: StagedFile] = [:]
+    /// Accounts of which a snapshot is being read here.
+    var held: Set<EmailAddress> = []
 
     private var program: [UInt8] = []
     private var lastRequest: UInt32 = 0
@@ -83,6 +85,7 @@ final class DoorConnection {
         isOver = true
         while inFlight > 0 { await idle.wait() }
         release()
+        await releaseHolds()
     }
 
     private func refuse(_ error: any Error) {

@@ -27,6 +27,8 @@ package final class StoreCore: Sendable {
     let indexer: SearchIndexer
     let startedAt: SecondsSince1970
     let deliveries = Atomic<UInt64>(0)
+    /// Of the last sweep of what was expunged; in seconds since 1970.
+    let lastSweep = Atomic<Int64>(0)
     private let laneWorkers: Workers
     let lanes: [Lane]
     /// Of 40 ms, for each lane in one round of housekeeping.
@@ -68,6 +70,7 @@ package final class StoreCore: Sendable {
         let notice: NoticeSink = { notice in log(notice) }
         let root = try MailRoot.open(
             path: settings.maildirRoot, host: suite.server.hostname, notice: notice)
+        root.retention.apply(suite)
         try root.rollBackDeliveries()
         let directory = try Directory.open(
             stateDirectory: suite.server.stateDirectory,
@@ -125,6 +128,7 @@ package final class StoreCore: Sendable {
 
     /// New settings. Called by every loop; doing it again changes nothing.
     func apply(_ suite: Suite) {
+        root.retention.apply(suite)
         for name in suite.domains {
             do throws(StoreError) {
                 try directory.addDomain(Array(name))
@@ -221,6 +225,7 @@ package final class StoreCore: Sendable {
                 slices += 1
             }
         }
+        await sweepRetained()
     }
 
     /// Takes in what other programs did to an open mailbox.

@@ -40,6 +40,14 @@ package enum ReplyCode: UInt16, CaseIterable, Sendable {
     case searchStats = 0x8039
     case summaries = 0x8030
     case resumed = 0x8031
+    case snapshotFolder = 0x8040
+    case snapshotMessages = 0x8041
+    case snapshot = 0x8042
+    case file = 0x8043
+    case retained = 0x8044
+    case undeleted = 0x8045
+    case removedAccounts = 0x8046
+    case directoryRestored = 0x8047
     /// A part: the next octets of a reply that is too long for one frame. The last octets come in
     /// the frame with the reply's own opcode.
     case fragment = 0x80FF
@@ -111,6 +119,7 @@ extension Reply {
         case .searchStats: .searchStats
         case .indexOptimized: .indexOptimized
         case .directory(let reply): reply.code
+        case .backup(let reply): reply.code
         }
     }
 
@@ -119,6 +128,7 @@ extension Reply {
         switch self {
         case .staged: true
         case .message(_, _, let inline): inline == nil
+        case .backup(.file): true
         default: false
         }
     }
@@ -130,6 +140,7 @@ extension Reply {
         case .stored(let entries, _, _): 256 + 32 * entries.count
         case .message(_, _, let inline): 32 + (inline?.count ?? 0)
         case .summaries(let rows): 16 + rows.count
+        case .backup(let reply): reply.sizeHint
         default: 64
         }
     }
@@ -184,6 +195,7 @@ extension Reply {
             encoder.put(before)
             encoder.put(after)
         case .directory(let reply): reply.encode(into: &encoder)
+        case .backup(let reply): reply.encode(into: &encoder)
         }
     }
 
@@ -247,6 +259,12 @@ extension Reply {
                 throw .unknownOpcode(code.rawValue)
             }
             self = .directory(reply)
+        case .snapshotFolder, .snapshotMessages, .snapshot, .file, .retained, .undeleted,
+            .removedAccounts, .directoryRestored:
+            guard let reply = try BackupReply(code, from: &decoder) else {
+                throw .unknownOpcode(code.rawValue)
+            }
+            self = .backup(reply)
         case .fragment: throw .unknownOpcode(code.rawValue)  // put together before it is decoded
         }
         try decoder.finish()

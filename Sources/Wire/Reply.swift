@@ -139,6 +139,7 @@ package enum Reply: Equatable, Sendable {
     case indexOptimized(before: UInt64, after: UInt64)
     /// Addresses, rights, quota: Directory.swift.
     case directory(DirectoryReply)
+    case backup(BackupReply)
 
     /// Longer bodies travel as descriptors (measured: equal at 4 KiB, descriptors win from 16 on).
     package static let inlineBodyLimit = 16 << 10

@@ -67,6 +67,15 @@ package enum RequestCode: UInt16, CaseIterable, Sendable {
     case renameAccount = 0x0539
     case createAs = 0x0571
     case place = 0x0572
+    case backupSnapshot = 0x0560
+    case backupFiles = 0x0561
+    case backupRelease = 0x0562
+    case copyDirectory = 0x0563
+    case restoreDirectory = 0x0564
+    case placeAccount = 0x0565
+    case listRetained = 0x0566
+    case undelete = 0x0567
+    case listRemoved = 0x0568
 }
 
 extension Door {
@@ -132,6 +141,7 @@ extension Request {
         case .directory(let request): request.code
         case .createAs: .createAs
         case .place: .place
+        case .backup(let request): request.code
         }
     }
 
@@ -173,6 +183,7 @@ extension Request {
         case .addDomain(let name), .removeDomain(let name), .listAccounts(let name):
             encoder.put(name, limit: WireLimit.domain)
         case .changeAccount(let change): change.encode(into: &encoder)
+        case .backup(let request): request.encode(into: &encoder)
         default: encodeMailboxRequest(into: &encoder)
         }
     }
@@ -338,6 +349,12 @@ extension Request {
                 throw .unknownOpcode(code.rawValue)
             }
             self = .directory(request)
+        case .backupSnapshot, .backupFiles, .backupRelease, .copyDirectory, .restoreDirectory,
+            .placeAccount, .listRetained, .undelete, .listRemoved:
+            guard let request = try BackupRequest(code, from: &decoder) else {
+                throw .unknownOpcode(code.rawValue)
+            }
+            self = .backup(request)
         }
         try decoder.finish()
     }

@@ -183,6 +183,7 @@ package enum Request: Equatable, Sendable {
         SessionHandle, MailboxName, PlacedUID, flags: NamedFlags, date: SecondsSince1970?,
         body: MessageBody
     )  // .appended
+    case backup(BackupRequest)  // .backup, or .done
 }
 
 /// Sent by the store without being asked.

@@ -6,7 +6,8 @@ enum Commands {
     static let all: [Command] =
         configCommands + domainCommands + domainMoreCommands + accountCommands
         + accountSettingCommands + addressCommands + indexCommands
-        + MailboxCommands.all + MessageCommands.all + ImportCommands.all + suiteCommands
+        + MailboxCommands.all + MessageCommands.all + ImportCommands.all + backupCommands
+        + suiteCommands
         + otherCommands
 
     static func isPrefix(_ path: [String]) -> Bool {

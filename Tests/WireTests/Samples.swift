@@ -45,7 +45,7 @@ enum Samples {
     }()
 
     static let requests: [Request] =
-        [
+        backupRequests + [
             .authenticate(credentials),
             .logout(session),
             .stage,
@@ -115,7 +115,7 @@ enum Samples {
         ] + DirectorySamples.requests.map(Request.directory)
 
     static let replies: [Reply] =
-        StoreFailure.all.map(Reply.failure) + [
+        backupReplies + StoreFailure.all.map(Reply.failure) + [
             .done,
             .authenticated(session, alice),
             .staged(StageToken(rawValue: 3)),

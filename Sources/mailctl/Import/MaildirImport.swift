@@ -4,6 +4,7 @@
 // and dates. maildir(5); Dovecot's `dovecot-keywords` and `subscriptions`.
 
 import Bytes
+import CLinux
 import Glibc
 import IMAP
 import Interchange

@@ -3,6 +3,7 @@
 // `mailctl import mbox`: one file into one mailbox. The formats are in Interchange.
 
 import Bytes
+import CLinux
 import Glibc
 import Interchange
 import MIME

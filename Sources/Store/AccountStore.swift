@@ -323,8 +323,8 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
 
     var openFolders: some Sequence<Folder> { folders.values }
 
-    /// Prepared statements and cached pages go.
-    func trimIndex() { opened?.trim() }
+    /// Prepared statements and cached pages go. Not from within an operation.
+    package func trimIndex() { opened?.trim() }
 
     /// One snapshot per account stays in memory: that of the mailbox looked at last.
     func dropImages(but folder: Folder) {

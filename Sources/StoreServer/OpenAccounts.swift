@@ -17,6 +17,7 @@ final class OpenAccount {
     fileprivate var snapshots = 0
     /// Since the last use.
     fileprivate(set) var isTrimmed = false
+    fileprivate(set) var isWarm = false
     fileprivate weak var older: OpenAccount?
     fileprivate var newer: OpenAccount?
 
@@ -33,6 +34,12 @@ struct OpenAccounts {
     /// Used longest ago; owns all others through `newer`.
     private(set) var oldest: OpenAccount?
     private var newest: OpenAccount?
+    /// The `warmCount` used last have their statements prepared; this is the oldest of them.
+    private var oldestWarm: OpenAccount?
+    private var warmCount = 0
+    private let warmLimit: Int
+
+    init(warmLimit: Int = 8) { self.warmLimit = warmLimit }
 
     var count: Int { byAddress.count }
     var all: [OpenAccount] { Array(byAddress.values) }
@@ -42,7 +49,7 @@ struct OpenAccounts {
         guard let found = byAddress[address] else { return nil }
         found.lastUse = .now
         found.isTrimmed = false
-        if found !== newest {
+        if found !== newest || !found.isWarm {
             unlink(found)
             link(found)
         }
@@ -92,15 +99,30 @@ struct OpenAccounts {
         account.snapshots = octets
     }
 
+    /// The account becomes the one used last, and warm; another may cool for it.
     private mutating func link(_ account: OpenAccount) {
         account.older = newest
         account.newer = nil
         newest?.newer = account
         newest = account
         if oldest == nil { oldest = account }
+        if oldestWarm == nil { oldestWarm = account }
+        account.isWarm = true
+        warmCount += 1
+        if warmCount > warmLimit, let cooling = oldestWarm, cooling !== account {
+            cooling.store.trimIndex()
+            cooling.isWarm = false
+            oldestWarm = cooling.newer
+            warmCount -= 1
+        }
     }
 
     private mutating func unlink(_ account: OpenAccount) {
+        if account.isWarm {
+            if oldestWarm === account { oldestWarm = account.newer }
+            account.isWarm = false
+            warmCount -= 1
+        }
         account.newer?.older = account.older
         if newest === account { newest = account.older }
         if oldest === account {

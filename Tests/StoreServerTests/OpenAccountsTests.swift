@@ -94,4 +94,37 @@ struct OpenAccountsTests {
             #expect(budget.octets == 100 * entry)
         }
     }
+
+    @Test func `only the accounts used last are warm, in whatever order they are used`() throws {
+        try with { root in
+            let budget = SnapshotBudget()
+            var accounts = OpenAccounts(warmLimit: 3)
+            for number in 0..<6 { accounts.insert(try open(root, number), address(number)) }
+            var random = SystemRandomNumberGenerator()
+            var order = (0..<6).map { $0 }
+            for step in 0..<400 {
+                let number = Int.random(in: 0..<6, using: &random)
+                if step % 7 == 3, order.contains(number) {
+                    let removed = accounts.remove(address(number), budget)
+                    try removed?.close()
+                    order.removeAll { $0 == number }
+                } else if let found = accounts.use(address(number)) {
+                    _ = try found.status(.inbox)
+                    order.removeAll { $0 == number }
+                    order.append(number)
+                } else {
+                    accounts.insert(try open(root, number), address(number))
+                    order.append(number)
+                }
+                let warm = Set(accounts.all.filter(\.isWarm).map(\.address))
+                #expect(warm.isSubset(of: order.suffix(3).map(address)))
+                #expect(warm.contains(address(order.last ?? -1)) || order.isEmpty || step % 7 == 3)
+                #expect(accounts.oldest?.address == order.first.map(address))
+            }
+            for number in order {
+                let removed = accounts.remove(address(number), budget)
+                try removed?.close()
+            }
+        }
+    }
 }

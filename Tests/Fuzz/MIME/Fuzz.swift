@@ -6,6 +6,7 @@
 import Bytes
 import IMAP
 import MIME
+import Mail
 
 private let needles = [SearchText(Array("na\u{EF}ve".utf8)), SearchText(Array("zz".utf8))]
 
@@ -23,6 +24,7 @@ public func fuzz(_ pointer: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let structure = MessageStructure(message.span)
     checkStructure(structure, message)
     checkHeader(message)
+    checkSynopsis(message)
 
     var output: [UInt8] = []
     for form in [BodyStructure.Form.body, .bodyStructure] {
@@ -104,6 +106,45 @@ private func checkHeader(_ message: [UInt8]) {
         precondition(text.count <= HeaderSummary.octetLimit)
         precondition(String(validating: text, as: UTF8.self) != nil)
     }
+}
+
+/// What is kept for lists gives the answers of the message itself; octets that nobody packed give
+/// none, and no trap.
+private func checkSynopsis(_ message: [UInt8]) {
+    let synopsis = MessageSynopsis(message.span, isWhole: true)
+    var output: [UInt8] = []
+    var expected: [UInt8] = []
+    if !synopsis.envelope.isEmpty {
+        precondition(Envelope.append(packed: synopsis.envelope.span, to: &output))
+        Envelope.append(header: message.span, to: &expected)
+        precondition(output == expected)
+    }
+    if let structure = synopsis.structure, !structure.isEmpty {
+        precondition(
+            BodyStructure.append(packed: structure.span, form: .bodyStructure, to: &output))
+        let parsed = MessageStructure(message.span)
+        BodyStructure.append(parsed, of: message.span, form: .bodyStructure, to: &expected)
+        precondition(output == expected)
+    }
+    if !synopsis.fields.isEmpty {
+        let section = Section(text: .headerFields(["from", "to", "subject"].map { Array($0.utf8) }))
+        precondition(
+            section.resolve(in: synopsis.fields.span) == section.resolve(in: message.span))
+    }
+    let keys = ListKeys(message.span, 0..<message.count)
+    precondition(ListKeys(packed: keys.packed.span) == keys)
+
+    let before = output
+    for form in [BodyStructure.Form.body, .bodyStructure] {
+        if !BodyStructure.append(packed: message.span, form: form, to: &output) {
+            precondition(output == before)
+        }
+        output = before
+    }
+    if !Envelope.append(packed: message.span, to: &output) { precondition(output == before) }
+    _ = ListKeys(packed: message.span)
+    var rows = SummaryReader(.all)
+    while let row = rows.next(message.span) { precondition(row.keys.upperBound <= message.count) }
 }
 
 /// Exactly one list: quotes closed, literals whole, parentheses balanced.

@@ -74,7 +74,8 @@ enum Query: Int {
     case mailboxByName, mailboxByID, allMailboxes, insertMailbox, updateMailbox, renameMailbox
     case finishRename, removeMailbox, setSpecialUse, mailboxTimes
     case insertMessage, insertFile, copyFile, removeMessage, removeFile
-    case snapshot, snapshotRange, rangeWithFlags, changedEntries, entry, setFlags
+    case snapshot, snapshotRange, rangeWithFlags, changedEntries, entry
+    case replaceFlags, addFlags, removeFlags
     case totals, fileName, unflushed, setName, bothFlags, folderFileNames, hasUnflushed
     case insertExpunged, vanishedSince, expungedCount, expungedFloor, pruneExpunged
     case insertDoomed, doomed, clearDoomed, insertDoomedFolder, doomedFolders, clearDoomedFolder
@@ -143,7 +144,21 @@ enum Query: Int {
             """
         case .entry:
             "SELECT uid, size, flags, modseq, date FROM messages WHERE mailbox=?1 AND uid=?2"
-        case .setFlags: "UPDATE messages SET flags=?3, modseq=?4 WHERE mailbox=?1 AND uid=?2"
+        case .replaceFlags:
+            """
+            UPDATE messages SET flags=?4, modseq=?5 WHERE mailbox=?1 AND uid BETWEEN ?2 AND ?3
+              AND flags <> ?4 AND modseq <= ?6
+            """
+        case .addFlags:
+            """
+            UPDATE messages SET flags=flags | ?4, modseq=?5
+              WHERE mailbox=?1 AND uid BETWEEN ?2 AND ?3 AND flags & ?4 <> ?4 AND modseq <= ?6
+            """
+        case .removeFlags:
+            """
+            UPDATE messages SET flags=flags & ~?4, modseq=?5
+              WHERE mailbox=?1 AND uid BETWEEN ?2 AND ?3 AND flags & ?4 <> 0 AND modseq <= ?6
+            """
         case .touchMessages: "UPDATE messages SET modseq=?2 WHERE mailbox=?1"
         case .setBothFlags:
             """

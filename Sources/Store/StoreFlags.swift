@@ -47,13 +47,14 @@ extension AccountStore {
             guard !changed.isEmpty else { return stored }
             let modSeq = try folder.nextModSeq()
             try transaction { () throws(StoreError) in
-                for index in changed {
-                    stored.entries[index].modSeq = modSeq
-                    let entry = stored.entries[index]
-                    try database.query(.setFlags).bind(
-                        id.rawValue, Int64(entry.uid), entry.flags.stored, Int64(modSeq)
+                // One statement for a range: it changes the rows that were found to change
+                for range in uids {
+                    try database.query(Self.query(operation)).bind(
+                        id.rawValue, Int64(range.first), Int64(range.last), mask.stored,
+                        Int64(modSeq), unchangedSince.map { Int64(clamping: $0) } ?? .max
                     ).run()
                 }
+                for index in changed { stored.entries[index].modSeq = modSeq }
                 try putCounters(folder)
             }
             hasUnflushedNames = true
@@ -61,6 +62,14 @@ extension AccountStore {
             committed(folder, changed.map { stored.entries[$0].uid }, at: modSeq)
             reached(.flagsCommitted)
             return stored
+        }
+    }
+
+    private static func query(_ operation: FlagOperation) -> Query {
+        switch operation {
+        case .replace: .replaceFlags
+        case .add: .addFlags
+        case .remove: .removeFlags
         }
     }
 

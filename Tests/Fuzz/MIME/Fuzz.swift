@@ -127,7 +127,8 @@ private func checkSynopsis(_ message: [UInt8]) {
         precondition(output == expected)
     }
     if !synopsis.fields.isEmpty {
-        let section = Section(text: .headerFields(["from", "to", "subject"].map { Array($0.utf8) }))
+        let section = Section(
+            text: .headerFields(["from", "to", "subject"].map { Array($0.utf8) }))
         precondition(
             section.resolve(in: synopsis.fields.span) == section.resolve(in: message.span))
     }

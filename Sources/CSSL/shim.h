@@ -27,6 +27,11 @@ static inline int martlet_ssl_set_minimum(SSL_CTX *context, int is_tls13) {
     return (int)SSL_CTX_set_min_proto_version(context, is_tls13 ? TLS1_3_VERSION : TLS1_2_VERSION);
 }
 
+// The name that a client asks for (RFC 6066 §3).
+static inline long martlet_ssl_set_server_name(SSL *ssl, const char *name) {
+    return SSL_set_tlsext_host_name(ssl, name);
+}
+
 // The size of the ticket keys of a context, or 1/0 for success when they are set.
 static inline long martlet_ssl_ticket_keys_size(SSL_CTX *context) {
     return SSL_CTX_set_tlsext_ticket_keys(context, NULL, 0);

@@ -3,7 +3,7 @@
 // `mailctl import`: the command lines.
 
 enum ImportCommands {
-    private static let shared: [Option] = [
+    static let shared: [Option] = [
         Option(name: "account", value: "ADDRESS", doc: "The account that gets the mail."),
         Option(name: "dry-run", value: nil, doc: "Only count what would be imported."),
         Option(
@@ -15,7 +15,7 @@ enum ImportCommands {
             doc: "Where the import notes what is done; default: state_dir/imports."),
     ]
 
-    private static let goesOn = """
+    static let goesOn = """
         Can be stopped at any moment and run again: it goes on where it stopped, and a message \
         is never imported twice. See docs/migrating.md.
         """
@@ -59,5 +59,6 @@ enum ImportCommands {
                 "mailctl import mbox --account alice@example.org --mailbox Archive/2009 old.mbox"
             ],
             run: MboxImport.run),
+        IMAPImport.command,
     ]
 }

@@ -17,6 +17,8 @@ struct ImportTotals {
     var octets = 0
     var mailboxes = 0
     var flagsChanged = 0
+    /// Their UID was given out here to another message.
+    var renumbered = 0
 }
 
 /// A mailbox as it is called and numbered where it comes from.
@@ -53,6 +55,8 @@ final class Importer {
     private var mailbox = ImportedMailbox(name: .inbox)
     private var uidValidity: UInt32 = 0
     private var openMailbox: MailboxID?
+    /// UIDs below it may be in use here.
+    private var placedBelow: UInt32 = 0
     private var candidates: [Candidate: [UInt32]] = [:]
     private var copies: [String: Int] = [:]
     private var flagsToSet: [(uid: UInt32, flags: NamedFlags)] = []
@@ -94,6 +98,7 @@ final class Importer {
         try create(mailbox)
         let status = try appender.session.status(mailbox.name)
         uidValidity = status.uidValidity
+        placedBelow = keepsUIDs ? status.uidNext : 0
         if keepsUIDs, mailbox.sourceValidity != 0, uidValidity != mailbox.sourceValidity {
             throw cannotKeep(mailbox)
         }
@@ -106,7 +111,9 @@ final class Importer {
         }
         let mark = comparesAll ? 1 : known?.mark ?? status.uidNext
         if mark < status.uidNext { try findCandidates(from: mark) }
-        if syncsFlags, openMailbox == nil { try openNow { _ throws(Failure) in } }
+        if syncsFlags || placedBelow > 1, openMailbox == nil {
+            try openNow { _ throws(Failure) in }
+        }
     }
 
     private func create(_ mailbox: ImportedMailbox) throws(Failure) {
@@ -179,6 +186,13 @@ final class Importer {
         }
     }
 
+    /// Messages that --dry-run does not look at one by one.
+    func count(_ messages: Int, in name: MailboxName) throws(Failure) {
+        progress.subject = name.text
+        totals.imported += messages
+        progress.advance(by: messages)
+    }
+
     // MARK: - Messages
 
     /// Whether an earlier run brought it; then it is counted.
@@ -207,7 +221,9 @@ final class Importer {
         }
         var isContentKey = false
         if case .content = key { isContentKey = true }
-        var body = try CollectedBody(isDigested: isContentKey || !candidates.isEmpty)
+        let mayBeTaken = uid.map { $0 < placedBelow } ?? false
+        var body = try CollectedBody(
+            isDigested: isContentKey || mayBeTaken || !candidates.isEmpty)
         try produce { piece throws(Failure) in
             try body.add(piece) { () throws(Failure) in
                 try self.drain()
@@ -233,7 +249,9 @@ final class Importer {
                 return
             }
         }
-        if let uid = try matching(body.size, date, digest) {
+        var found = try matching(body.size, date, digest)
+        if found == nil, mayBeTaken, let uid, try isSame(uid, digest) { found = uid }
+        if let uid = found {
             try discard(body)
             try journal.add(name, uid: uid, raisesMark: false)
             totals.already += 1
@@ -243,8 +261,10 @@ final class Importer {
         let size = body.size
         let message = IncomingMessage(
             mailbox: mailbox.name, flags: flags, date: date,
-            placed: keepsUIDs ? uid.map { PlacedUID(uidValidity: uidValidity, uid: $0) } : nil,
+            placed: keepsUIDs && !mayBeTaken
+                ? uid.map { PlacedUID(uidValidity: uidValidity, uid: $0) } : nil,
             key: name)
+        if mayBeTaken { totals.renumbered += 1 }
         try appender.append(message, body) { stored throws(Failure) in try self.note(stored) }
         totals.octets += size
         sinceDrain += 1
@@ -273,25 +293,28 @@ final class Importer {
     private func matching(
         _ size: Int, _ date: SecondsSince1970?, _ digest: [UInt8]
     ) throws(Failure) -> UInt32? {
-        guard !candidates.isEmpty, let date, let size = UInt32(exactly: size),
-            let open = openMailbox
-        else { return nil }
+        guard !candidates.isEmpty, let date, let size = UInt32(exactly: size) else { return nil }
         let place = Candidate(size: size, date: date)
         guard let uids = candidates[place] else { return nil }
-        try drain()
-        for uid in uids {
-            let found = try Digest()
-            var isThere = false
-            try appender.session.read(open, [uid], .whole) { _, octets throws(Failure) in
-                isThere = true
-                try octets.forEachPiece { piece throws(Failure) in try found.update(piece) }
-            }
-            if isThere, try found.finish() == digest {
-                candidates[place]?.removeAll { $0 == uid }
-                return uid
-            }
+        for uid in uids where try isSame(uid, digest) {
+            candidates[place]?.removeAll { $0 == uid }
+            return uid
         }
         return nil
+    }
+
+    /// Whether the message with this UID here has these octets.
+    private func isSame(_ uid: UInt32, _ digest: [UInt8]) throws(Failure) -> Bool {
+        guard let open = openMailbox else { return false }
+        try drain()
+        let found = try Digest()
+        var isThere = false
+        try appender.session.read(open, [uid], .whole) { _, octets throws(Failure) in
+            isThere = true
+            try octets.forEachPiece { piece throws(Failure) in try found.update(piece) }
+        }
+        guard isThere else { return false }
+        return try found.finish() == digest
     }
 
     // MARK: - Flags of messages that are here
@@ -337,7 +360,8 @@ final class Importer {
                     ("imported", .integer(totals.imported)), ("already", .integer(totals.already)),
                     ("empty", .integer(totals.empty)), ("octets", .integer(totals.octets)),
                     ("mailboxes", .integer(totals.mailboxes)),
-                    ("flags", .integer(totals.flagsChanged)), ("dry_run", .boolean(isDryRun)),
+                    ("flags", .integer(totals.flagsChanged)),
+                    ("renumbered", .integer(totals.renumbered)), ("dry_run", .boolean(isDryRun)),
                     ("seconds", .number((seconds * 100).rounded() / 100)),
                 ]).text)
             return
@@ -352,6 +376,10 @@ final class Importer {
         if totals.flagsChanged > 0 { text += ", flags of \(totals.flagsChanged) brought" }
         if totals.empty > 0 { text += ", \(totals.empty) empty files left out" }
         invocation.say(text + ".")
+        if totals.renumbered > 0 {
+            invocation.say(
+                "  \(totals.renumbered) got another UID: theirs was given out here already")
+        }
         if !isDryRun, seconds > 1, totals.imported > 0 {
             invocation.say(
                 "  \(Progress.grouped(Int(Double(totals.imported) / seconds))) messages/s, "

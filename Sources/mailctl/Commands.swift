@@ -6,7 +6,8 @@ enum Commands {
     static let all: [Command] =
         configCommands + domainCommands + domainMoreCommands + accountCommands
         + accountSettingCommands + addressCommands + indexCommands
-        + MailboxCommands.all + MessageCommands.all + ImportCommands.all + backupCommands
+        + MailboxCommands.all + MessageCommands.all + ImportCommands.all + ExportCommands.all
+        + backupCommands
         + suiteCommands
         + otherCommands
 

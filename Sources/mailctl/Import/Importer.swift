@@ -57,6 +57,7 @@ final class Importer {
     private var openMailbox: MailboxID?
     /// UIDs below it may be in use here.
     private var placedBelow: UInt32 = 0
+    private var existing: Set<MailboxName> = []
     private var candidates: [Candidate: [UInt32]] = [:]
     private var copies: [String: Int] = [:]
     private var flagsToSet: [(uid: UInt32, flags: NamedFlags)] = []
@@ -73,7 +74,8 @@ final class Importer {
         isDryRun = invocation.has("dry-run")
         syncsFlags = invocation.has("sync")
         comparesAll = invocation.has("compare")
-        let session = try MailSession(account, invocation)
+        var session = try MailSession(account, invocation)
+        existing = Set(try session.mailboxes().filter(\.isSelectable).map(\.name))
         journal =
             isDryRun
             ? nil
@@ -124,7 +126,7 @@ final class Importer {
                     appender.session.handle, mailbox.name, mailbox.use,
                     uidValidity: mailbox.sourceValidity))
             switch reply {
-            case .done: isNew = true
+            case .done: isNew = existing.insert(mailbox.name).inserted
             case .failure(.mailboxExists), .failure(.alreadyExists), .failure(.limit):
                 throw cannotKeep(mailbox)
             default: throw Store.unexpected(reply)

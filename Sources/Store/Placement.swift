@@ -29,7 +29,7 @@ extension AccountStore {
     /// that after a crash at any point the numbers can still be placed.
     ///
     /// - Throws: `.mailboxExists` for a mailbox that gave out UIDs under another UIDVALIDITY,
-    ///   `.alreadyExists` if another mailbox has or had the number. Doing it again is no error.
+    ///   `.alreadyExists` if another mailbox gave out UIDs under it. Doing it again is no error.
     package func create(
         _ name: MailboxName, _ use: SpecialUse, uidValidity: UInt32
     ) throws(StoreError) {
@@ -39,7 +39,7 @@ extension AccountStore {
             let id = MailboxID(rawValue: Int64(uidValidity))
             let present = try mailboxID(name)
             if present == id { return }
-            if try mailboxRows().contains(where: { $0.id == id }) { throw .alreadyExists }
+            try giveWay(id)
             if try doomedFolders().contains(id) { throw .alreadyExists }
             var old: Folder?
             if let present {
@@ -52,19 +52,35 @@ extension AccountStore {
                 try createNow(name, use, uidValidity: uidValidity)
                 return
             }
-            var state = FolderState(uidValidity: uidValidity, specialUse: old.state.specialUse)
-            state.uidMark = 1
-            if use != .none { state.specialUse = use }
-            let directory = old.directory
-            let modSeq = old.modSeq + 1
-            try state.write(in: old.root.descriptor)
-            try transaction { () throws(StoreError) in
-                try dropRows(old.id)
-                try insertMailbox(id, name, directory, state, uidNext: 1)
-                try setMeta(.uidValidity, Int64(lastUIDValidity))
-            }
-            noteGone(old.id, at: modSeq)
+            try renumber(old, uidValidity, use)
         }
+    }
+
+    /// A mailbox that never had a message leaves its number to one whose clients know it: what a
+    /// new account has was made in the same second, perhaps.
+    private func giveWay(_ id: MailboxID) throws(StoreError) {
+        guard try mailboxRows().contains(where: { $0.id == id }) else { return }
+        let folder = try folder(id)
+        guard folder.uidNext == 1 else { throw .alreadyExists }
+        try renumber(folder, try allocateUIDValidity(), .none)
+    }
+
+    /// Gives a mailbox that never had a message another UIDVALIDITY.
+    private func renumber(
+        _ old: Folder, _ uidValidity: UInt32, _ use: SpecialUse
+    ) throws(StoreError) {
+        var state = FolderState(uidValidity: uidValidity, specialUse: old.state.specialUse)
+        state.uidMark = 1
+        if use != .none { state.specialUse = use }
+        let (name, directory, modSeq) = (old.name, old.directory, old.modSeq + 1)
+        try state.write(in: old.root.descriptor)
+        try transaction { () throws(StoreError) in
+            try dropRows(old.id)
+            try insertMailbox(
+                MailboxID(rawValue: Int64(uidValidity)), name, directory, state, uidNext: 1)
+            try setMeta(.uidValidity, Int64(lastUIDValidity))
+        }
+        noteGone(old.id, at: modSeq)
     }
 
     /// Whether the message can have the number that it wants, behind those in front of it.

@@ -75,6 +75,7 @@ struct PlacementTests {
         try account.create(inbox, .none, uidValidity: 1_234)
         #expect(try account.snapshot(inbox).uidValidity == 1_234)
         #expect(try account.place("a", inbox, 1_234, 1) == 1)
+        // Doing it again is no error.
         try account.create(inbox, .none, uidValidity: 1_234)
         #expect(throws: StoreError.mailboxExists) {
             try account.create(inbox, .none, uidValidity: 1_235)
@@ -97,6 +98,21 @@ struct PlacementTests {
         #expect(
             try again.snapshot(name("Last")).uidValidity
                 > again.snapshot(name("Next")).uidValidity)
+    }
+
+    @Test func `a mailbox that never had a message leaves its number to another`() throws {
+        let box = try Sandbox()
+        let account = try box.account()
+        let drafts = try account.snapshot(name("Drafts")).uidValidity
+        try account.create(inbox, .none, uidValidity: drafts)
+        #expect(try account.snapshot(inbox).uidValidity == drafts)
+        let moved = try account.snapshot(name("Drafts")).uidValidity
+        #expect(moved > drafts)
+        try account.close()
+        let again = try box.account()
+        #expect(try again.snapshot(inbox).uidValidity == drafts)
+        #expect(try again.snapshot(name("Drafts")).uidValidity == moved)
+        #expect(try again.list().first { $0.name == name("Drafts") }?.specialUse == .drafts)
     }
 
     @Test(arguments: ["", ".Old"])

@@ -3,6 +3,7 @@
 // Blocking sockets with time limits: mailctl does one thing at a time.
 
 import CLinux
+import CSSL
 import Glibc
 
 /// A connected stream; closed when it goes.

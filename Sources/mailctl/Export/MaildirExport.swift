@@ -4,6 +4,8 @@
 // and `subscriptions`. A file's name says which message it is, so a second run knows what is there.
 
 import Bytes
+import CLinux
+import CSSL
 import Glibc
 import IMAP
 import Interchange

@@ -4,6 +4,7 @@
 // for the name unless --no-verify was said. RFC 8314, RFC 6125.
 
 import Bytes
+import CLinux
 import CSSL
 import Glibc
 

@@ -8,6 +8,7 @@ enum Commands {
         + accountSettingCommands + addressCommands + indexCommands
         + MailboxCommands.all + MessageCommands.all + ImportCommands.all + ExportCommands.all
         + backupCommands
+        + SearchCommands.all
         + suiteCommands
         + otherCommands
 

@@ -41,7 +41,7 @@ package struct SearchTerms {
     private static let keyLimit = 400_000
     /// Octets of one column of one message, and of a header: the same.
     private static let columnLimit = 32 << 10
-    private static let headerLimit = 512 << 10
+    package static let headerLimit = 512 << 10
 
     /// The keys of the last message, each once, in no order: zone and three octets. Behind each
     /// text two octets of 0 are thought.

@@ -118,7 +118,7 @@ final class SearchIndex {
         }
         let database = try Database.open("\(path)/\(fileName)")
         for pragma: StaticString in [
-            "PRAGMA synchronous=NORMAL", "PRAGMA cache_size=-2048",
+            "PRAGMA synchronous=NORMAL", "PRAGMA cache_size=-512",
         ] {
             try database.run(pragma)
         }

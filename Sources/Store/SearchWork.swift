@@ -119,7 +119,11 @@ extension AccountStore {
                 }
                 return nil
             }
-            return work ?? nil
+            guard let found = work ?? nil else {
+                searchIndex = nil  // open only while it is of use: accounts are many
+                return nil
+            }
+            return found
         }
     }
 

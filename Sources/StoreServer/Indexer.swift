@@ -34,6 +34,8 @@ final class SearchIndexer: Sendable {
     /// Fewer messages than this are not worth a segment while more are coming.
     private static let minimum = 64
     private static let batch = 32
+    /// Segments of one account before the others have their turn.
+    private static let turn = 8
     private static let pause = Duration.milliseconds(250)
     private static let yield = Duration.milliseconds(5)
 
@@ -100,6 +102,16 @@ final class SearchIndexer: Sendable {
         }
     }
 
+    /// There is more to do for an account, once it is its turn again.
+    private func putBack(_ account: AccountRef, _ minimum: Int) {
+        if minimum == 1 {
+            noteUrgent(account)
+        } else {
+            let now = MonotonicInstant.now
+            state.withLock { $0.waiting[account]?.due = now }
+        }
+    }
+
     // MARK: - Doing it
 
     /// Runs on one loop until it drains.
@@ -128,6 +140,7 @@ final class SearchIndexer: Sendable {
         _ account: AccountRef, _ minimum: Int, _ core: StoreCore, _ context: LoopContext,
         _ terms: inout SearchTerms?
     ) async {
+        var segments = 0
         while !context.isDraining, isEnabled {
             let outcome = await core.perform(account) { store throws(StoreError) in
                 try store.searchWork(minimum: minimum)
@@ -149,6 +162,11 @@ final class SearchIndexer: Sendable {
                 terms = draft.takeTerms()
                 guard case .success(true) = written else { return }
                 metrics.searchIndexed.increment(by: UInt64(done))
+                segments += 1
+                if segments == Self.turn {
+                    putBack(account, minimum)
+                    return
+                }
             }
         }
     }

@@ -47,9 +47,59 @@ public func fuzz(_ pointer: UnsafePointer<UInt8>, _ count: Int) -> CInt {
         precondition(!isInBody || needle.isInText(of: message.span, structure))
         _ = needle.isIn(field: Array("subject".utf8), ofHeader: message.span)
     }
+    checkTerms(message, structure)
+    checkHTML(message)
     _ = SearchText.sentDay(ofHeader: message.span)
     _ = InternalDate.parse(message.span)
     return 0
+}
+
+nonisolated(unsafe) private var terms = SearchTerms()  // safe: libFuzzer has one thread
+
+/// What the exact search finds, the index must know of.
+private func checkTerms(_ message: [UInt8], _ structure: MessageStructure) {
+    guard terms.take(message.span) else { return }
+    let keys = Set(terms.keys)
+    precondition(keys.count == terms.keys.count)
+    // Needles out of the message itself, so that some are found.
+    for start in stride(from: 0, to: message.count, by: max(1, message.count / 8)) {
+        let text = SearchText(Array(message[start..<min(start + 5, message.count)]))
+        let octets = text.needle.octets
+        guard octets.count >= 3, !octets.contains(0) else { continue }
+        func isKnown(_ zone: SearchTerms.Zone) -> Bool {
+            (0...(octets.count - 3)).allSatisfy { place in
+                let key =
+                    UInt32(octets[place]) << 16 | UInt32(octets[place + 1]) << 8
+                    | UInt32(octets[place + 2])
+                return keys.contains(zone.rawValue << 24 | key)
+            }
+        }
+        if text.isInBody(of: message.span, structure) { precondition(isKnown(.body)) }
+        if text.isInText(of: message.span, structure) {
+            precondition(isKnown(.body) || isKnown(.header))
+        }
+        let isInSubject = text.isIn(field: Array("subject".utf8), ofHeader: message.span)
+        let column = terms.columns[SearchTerms.Column.subject.rawValue]
+        if message.count < SearchTerms.headerLimit {
+            precondition(
+                isInSubject == (text.needle.firstIndex(in: column.span, from: 0) != nil))
+        }
+    }
+}
+
+/// Text does not depend on the pieces in which HTML comes, and is UTF-8 if the HTML is.
+private func checkHTML(_ message: [UInt8]) {
+    let html = Charset.utf8.utf8(from: message)
+    var whole: [UInt8] = []
+    var reader = HTMLText()
+    reader.append(html, to: &whole)
+    reader.finish(into: &whole)
+    precondition(String(validating: whole, as: UTF8.self) != nil)
+    var pieces: [UInt8] = []
+    reader = HTMLText()
+    for octet in html { reader.append([octet], to: &pieces) }
+    reader.finish(into: &pieces)
+    precondition(whole == pieces)
 }
 
 private func checkStructure(_ structure: MessageStructure, _ message: [UInt8]) {

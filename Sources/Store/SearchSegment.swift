@@ -188,7 +188,6 @@ package final class SegmentDraft: @unchecked Sendable {  // safe: one owner hand
         if let octets, terms.take(octets.span) {
             document.isOpaque = false
             if let day = terms.sentDay.flatMap({ Int32(exactly: $0) }) { document.sentDay = day }
-            pairs.reserveCapacity(pairs.count + terms.keys.count)
             for key in terms.keys { pairs.append(UInt64(key) << 16 | place) }
             for (number, text) in terms.columns.enumerated() {
                 columns[number].append(contentsOf: text)

@@ -7,10 +7,7 @@ enum Commands {
         configCommands + domainCommands + domainMoreCommands + accountCommands
         + accountSettingCommands + addressCommands + indexCommands
         + MailboxCommands.all + MessageCommands.all + ImportCommands.all + ExportCommands.all
-        + backupCommands
-        + SearchCommands.all
-        + suiteCommands
-        + otherCommands
+        + backupCommands + SearchCommands.all + suiteCommands + otherCommands
 
     static func isPrefix(_ path: [String]) -> Bool {
         all.contains { $0.path.starts(with: path) }

@@ -94,7 +94,7 @@ class Migration(unittest.TestCase):
         return self.suite.mailctl(*arguments, **options)
 
     def json(self, *arguments, **options):
-        result = self.mailctl(*arguments, "--json", **options)
+        result = self.mailctl("--json", *arguments, **options)
         return [json.loads(line) for line in result.stdout.splitlines()]
 
     def start(self, *arguments):

@@ -69,6 +69,9 @@ extension Cursor {
         case "LIST": return .list(try list(.list))
         case "LSUB": return .list(try list(.lsub))
         case "XLIST": return .list(try list(.xlist))
+        case "GETQUOTA": return .getQuota(root: try argument())
+        case "GETQUOTAROOT": return .getQuotaRoot(mailbox: try argument())
+        case "SETQUOTA": return try setQuota()
         case "STATUS":
             let mailbox = try argument()
             try space()
@@ -158,6 +161,23 @@ extension Cursor {
         return .select(mailbox: mailbox, isReadOnly: isReadOnly, condstore: condstore)
     }
 
+    /// RFC 9208 §4.1.2: `SETQUOTA root (name limit ...)`. Read to its end and not kept.
+    private mutating func setQuota() throws(CommandError) -> Command {
+        _ = try argument()
+        try space()
+        try expect(0x28)
+        var count = 0
+        while !take(0x29) {
+            if count > 0 { try space() }
+            _ = try atom()
+            try space()
+            guard !take(while: \.isASCIIDigit).isEmpty else { throw failure }
+            count += 1
+            guard count <= 16 else { throw .tooComplex }
+        }
+        return .setQuota
+    }
+
     /// RFC 6154 §3: `CREATE name (USE (\Drafts))`.
     private mutating func create() throws(CommandError) -> Command {
         let mailbox = try argument()
@@ -192,6 +212,7 @@ extension Cursor {
             case "HIGHESTMODSEQ": items.insert(.highestModSeq)
             case "SIZE": items.insert(.size)
             case "DELETED": items.insert(.deleted)
+            case "DELETED-STORAGE": items.insert(.deletedStorage)
             default: throw failure
             }
             _ = skip(while: { $0 == .space })

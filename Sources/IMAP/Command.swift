@@ -2,7 +2,7 @@
 //
 // IMAP commands as values. RFC 3501 §6 with UIDPLUS (4315), MOVE (6851), CONDSTORE (7162),
 // LIST-EXTENDED (5258), LIST-STATUS (5819), SPECIAL-USE (6154), STATUS=SIZE (8438), ENABLE (5161),
-// ID (2971), IDLE (2177), NAMESPACE (2342), UNSELECT (3691) and Gmail's XLIST.
+// ID (2971), IDLE (2177), NAMESPACE (2342), UNSELECT (3691), QUOTA (9208) and Gmail's XLIST.
 // Mailbox names are kept as the client wrote them.
 
 import Bytes
@@ -32,6 +32,10 @@ package enum Command: Equatable, Sendable {
     case subscribe(mailbox: [UInt8], Bool)
     case list(ListCommand)
     case status(mailbox: [UInt8], StatusItems)
+    case getQuota(root: [UInt8])
+    case getQuotaRoot(mailbox: [UInt8])
+    /// RFC 9208 §4.1.2: only the owner of the server may.
+    case setQuota
     case check
     case close
     case unselect
@@ -62,6 +66,9 @@ package enum Command: Equatable, Sendable {
         case .subscribe(_, let isOn): isOn ? "SUBSCRIBE" : "UNSUBSCRIBE"
         case .list(let list): list.form.rawValue
         case .status: "STATUS"
+        case .getQuota: "GETQUOTA"
+        case .getQuotaRoot: "GETQUOTAROOT"
+        case .setQuota: "SETQUOTA"
         case .check: "CHECK"
         case .close: "CLOSE"
         case .unselect: "UNSELECT"
@@ -121,6 +128,7 @@ package struct StatusItems: OptionSet, Sendable {
     package static let highestModSeq = StatusItems(rawValue: 32)
     package static let size = StatusItems(rawValue: 64)
     package static let deleted = StatusItems(rawValue: 128)
+    package static let deletedStorage = StatusItems(rawValue: 256)
 }
 
 package struct StoreCommand: Equatable, Sendable {

@@ -34,7 +34,8 @@ extension Session {
         case .login(let name, let password): try await login(tag, name, password)
         case .enable(let names): try enable(tag, names)
         case .idle: try await idle(tag)
-        case .namespace, .list, .status, .create, .delete, .rename, .subscribe:
+        case .namespace, .list, .status, .create, .delete, .rename, .subscribe, .getQuota,
+            .getQuotaRoot, .setQuota:
             try await performOnMailboxes(command, tag)
         case .select(let name, let isReadOnly, let condstore):
             try await select(tag, name, isReadOnly: isReadOnly, condstore: condstore)
@@ -58,6 +59,9 @@ extension Session {
             writer.line(tag, "OK NAMESPACE completed")
         case .list(let list): try await self.list(tag, list)
         case .status(let name, let items): try await status(tag, name, items)
+        case .getQuota(let root): try await getQuota(tag, root)
+        case .getQuotaRoot(let name): try await getQuotaRoot(tag, name)
+        case .setQuota: try setQuota()
         case .create(let name, let use): try await create(tag, name, use)
         case .delete(let name): try await delete(tag, name)
         case .rename(let old, let new): try await rename(tag, old, new)
@@ -76,7 +80,8 @@ extension Session {
         writer.write(
             """
              IDLE NAMESPACE UIDPLUS MOVE UNSELECT CONDSTORE CHILDREN SPECIAL-USE \
-            CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE WITHIN APPENDLIMIT=
+            CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE WITHIN QUOTA \
+            QUOTA=RES-STORAGE QUOTA=RES-MESSAGE APPENDLIMIT=
             """)
         writer.write(UInt64(service.maxMessageSize))
         if service.settings.xlist { writer.write(" XLIST") }

@@ -49,7 +49,9 @@ extension Session {
     ) async throws(Failure) {
         do throws(StoreFailure) {
             let status = try await store.status(name)
-            writeStatus(name, status, items, of: store.account)
+            let deleted =
+                items.contains(.deletedStorage) ? try await store.deletedSize(name) : 0
+            writeStatus(name, status, items, deletedOctets: deleted, of: store.account)
         } catch {
             // RFC 5819 §2: a mailbox that went away meanwhile has no STATUS
             guard error == .noSuchMailbox else { throw .store(error) }

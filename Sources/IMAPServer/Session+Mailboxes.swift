@@ -57,13 +57,19 @@ extension Session {
         let status = try await asking { () async throws(StoreFailure) in
             try await store.status(name)
         }
-        writeStatus(name, status, items, of: store.account)
+        var deleted: UInt64 = 0
+        if items.contains(.deletedStorage) {
+            deleted = try await asking { () async throws(StoreFailure) in
+                try await store.deletedSize(name)
+            }
+        }
+        writeStatus(name, status, items, deletedOctets: deleted, of: store.account)
         writer.line(tag, "OK STATUS completed")
     }
 
     func writeStatus(
         _ name: MailboxName, _ status: MailboxStatus, _ items: StatusItems,
-        of account: EmailAddress
+        deletedOctets: UInt64, of account: EmailAddress
     ) {
         writer.write("* STATUS ")
         writer.mailbox(name)
@@ -84,6 +90,7 @@ extension Session {
         item(.highestModSeq, "HIGHESTMODSEQ ", status.highestModSeq)
         item(.size, "SIZE ", status.size)
         item(.deleted, "DELETED ", UInt64(status.deleted))
+        item(.deletedStorage, "DELETED-STORAGE ", deletedOctets)
         writer.write(")\r\n")
     }
 

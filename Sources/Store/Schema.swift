@@ -81,7 +81,7 @@ enum Query: Int {
     case insertDoomed, doomed, clearDoomed, insertDoomedFolder, doomedFolders, clearDoomedFolder
     case touchMessages, setBothFlags, setDiskFlags
     case dropMessages, dropFiles, dropExpunged, mailboxCount
-    case usage, recount
+    case usage, recount, deletedOctets
     case summariesRange, summariesAndFieldsRange, listFieldsRange, keysRange
     case insertSummary, insertListFields, insertUnsummarized
     case copySummary, copyListFields, copyUnsummarized
@@ -231,6 +231,8 @@ enum Query: Int {
         case .dropExpunged: "DELETE FROM expunged WHERE mailbox=?1"
         case .mailboxCount: "SELECT count(*) FROM mailboxes"
         case .usage: "SELECT octets, messages FROM usage WHERE id=1"
+        case .deletedOctets:
+            "SELECT sum(size) FROM messages WHERE mailbox=?1 AND flags & 8 <> 0"
         case .recount:
             """
             UPDATE usage SET octets=(SELECT coalesce(sum(size), 0) FROM messages),

@@ -68,6 +68,15 @@ extension AccountStore {
             mailboxes: count)
     }
 
+    /// Octets of a mailbox's messages with `\Deleted`: what an EXPUNGE would free. RFC 9208 §4.1.4.
+    package func deletedOctets(_ name: MailboxName) throws(StoreError) -> UInt64 {
+        try guarded { () throws(StoreError) in
+            let row = try database.query(.deletedOctets).bind(try folder(name).id.rawValue)
+            defer { row.reset() }
+            return try row.step() ? UInt64(clamping: row.integer(0)) : 0
+        }
+    }
+
     /// What may still be added; nil if there is no limit, so that nothing needs to be asked.
     func quotaRoom() throws(StoreError) -> QuotaRoom? {
         limits.isUnlimited ? nil : QuotaRoom(limits, try usageNow())

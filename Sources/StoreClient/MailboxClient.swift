@@ -116,6 +116,13 @@ package final class MailboxSession {
         return (usage, limits)
     }
 
+    /// Octets of the messages with `\Deleted`.
+    package func deletedSize(_ name: MailboxName) async throws(StoreFailure) -> UInt64 {
+        guard case .directory(.octets(let count)) = try await call(.deletedSize(handle, name))
+        else { throw .unavailable }
+        return count
+    }
+
     /// Opens and watches a mailbox.
     ///
     /// - Parameter onChange: called on the loop when there may be changes to ask for, and once

@@ -32,7 +32,8 @@ extension DoorConnection {
             return .delivered
         case .list(let handle), .create(let handle, _, _), .createAs(let handle, _, _, _),
             .delete(let handle, _),
-            .rename(let handle, _, _), .subscribe(let handle, _, _), .status(let handle, _):
+            .rename(let handle, _, _), .subscribe(let handle, _, _), .status(let handle, _),
+            .deletedSize(let handle, _):
             return try await performOnAccount(request, try session(handle))
         case .open(let handle, let name, let mode):
             return try await open(name, mode, nil, try session(handle), id)
@@ -96,6 +97,8 @@ extension DoorConnection {
             case .rename(_, let name, let target): try store.rename(name, to: target)
             case .subscribe(_, let name, let wanted): try store.subscribe(name, wanted)
             case .status(_, let name): return .status(try store.status(name))
+            case .deletedSize(_, let name):
+                return .directory(.octets(try store.deletedOctets(name)))
             default: throw .notPermitted
             }
             return .done

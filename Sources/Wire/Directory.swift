@@ -110,6 +110,8 @@ package enum DirectoryReply: Equatable, Sendable {
     case problem(AddressProblem)
     /// The answer to `quota` on the mailbox door.
     case quota(MailUsage, QuotaLimits)
+    /// The answer to `deletedSize`.
+    case octets(UInt64)
 }
 
 extension DirectoryRequest {
@@ -252,6 +254,7 @@ extension DirectoryReply {
         case .accounts: .accountDetails
         case .problem: .addressProblem
         case .quota: .quota
+        case .octets: .octets
         }
     }
 
@@ -274,6 +277,7 @@ extension DirectoryReply {
             encoder.put(usage)
             encoder.put(limits.octets)
             encoder.put(limits.messages)
+        case .octets(let count): encoder.put(count)
         }
     }
 
@@ -306,6 +310,7 @@ extension DirectoryReply {
                 QuotaLimits(
                     octets: try decoder.integer(UInt64.self),
                     messages: try decoder.integer(UInt64.self)))
+        case .octets: self = .octets(try decoder.integer(UInt64.self))
         default: return nil
         }
     }

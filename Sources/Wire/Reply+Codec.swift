@@ -36,6 +36,7 @@ package enum ReplyCode: UInt16, CaseIterable, Sendable {
     case accountDetails = 0x802B
     case addressProblem = 0x802C
     case quota = 0x802D
+    case octets = 0x802E
     case found = 0x8038
     case searchStats = 0x8039
     case summaries = 0x8030
@@ -254,7 +255,8 @@ extension Reply {
         case .indexOptimized:
             self = .indexOptimized(
                 before: try decoder.integer(UInt64.self), after: try decoder.integer(UInt64.self))
-        case .aliases, .expansion, .domainDetails, .accountDetails, .addressProblem, .quota:
+        case .aliases, .expansion, .domainDetails, .accountDetails, .addressProblem, .quota,
+            .octets:
             guard let reply = try DirectoryReply(code, from: &decoder) else {
                 throw .unknownOpcode(code.rawValue)
             }

@@ -36,6 +36,7 @@ package enum RequestCode: UInt16, CaseIterable, Sendable {
     case expunge = 0x030D
     case read = 0x030E
     case quota = 0x0328
+    case deletedSize = 0x0329
     case search = 0x0318
     case summaries = 0x0310
     case resume = 0x0311
@@ -123,6 +124,7 @@ extension Request {
         case .expunge: .expunge
         case .read: .read
         case .quota: .quota
+        case .deletedSize: .deletedSize
         case .search: .search
         case .summaries: .summaries
         case .resume: .resume
@@ -200,7 +202,8 @@ extension Request {
             encoder.put(name)
             encoder.put(use.rawValue)
             encoder.put(uidValidity)
-        case .delete(let session, let name), .status(let session, let name):
+        case .delete(let session, let name), .status(let session, let name),
+            .deletedSize(let session, let name):
             encoder.put(session)
             encoder.put(name)
         case .rename(let session, let from, let to):
@@ -298,6 +301,8 @@ extension Request {
         case .checkMail:
             self = .checkMail(try decoder.address(), size: try decoder.integer(UInt64.self))
         case .quota: self = .quota(try decoder.sessionHandle())
+        case .deletedSize:
+            self = .deletedSize(try decoder.sessionHandle(), try decoder.mailboxName())
         case .list: self = .list(try decoder.sessionHandle())
         case .create:
             self = .create(

@@ -149,6 +149,8 @@ package enum Request: Equatable, Sendable {
     /// One `.message` part for each UID that exists, in the order asked, then `.done`.
     case read(SessionHandle, MailboxID, uids: [UInt32], ReadPart)
     case quota(SessionHandle)  // .directory(.quota)
+    /// Octets of the messages with `\Deleted` (STATUS DELETED-STORAGE).
+    case deletedSize(SessionHandle, MailboxName)  // .directory(.octets)
     /// `.found` parts with the UIDs whose text matches, in no order, then `.done`.
     case search(SessionHandle, MailboxID, uids: [UIDRange], TextQuery)
     /// What lists show of the messages: parts `.summaries` by rising UID, then `.done`.

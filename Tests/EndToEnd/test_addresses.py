@@ -233,6 +233,27 @@ class Addresses(SuiteCase):
         self.assertEqual(self.rcpt(full, size=90_000)[0], 250)
         self.assertIn("quota warning", self.suite.log_text())
 
+    def test_imap_clients_see_their_quota(self):
+        user = self.account("quota@example.test")
+        self.suite.deliver("one", to=user)
+        with self.suite.imap(user) as client:
+            self.assertIn("QUOTA=RES-STORAGE", client.capabilities)
+            self.assertIn("QUOTA=RES-MESSAGE", client.capabilities)
+            self.assertEqual(client.getquotaroot("INBOX"), ("OK", [[b"INBOX"], [None]]))
+            self.assertEqual(client.getquota('""')[0], "NO")
+            self.mailctl("account", "set", user, "quota=10KiB", "messages=3")
+            self.assertEqual(client.getquotaroot("Sent"),
+                             ("OK", [[b'Sent ""'], [b'"" (STORAGE 1 10 MESSAGE 1 3)']]))
+            self.mailctl("quota", "set", user, "none")
+            self.assertEqual(client.getquota('""'), ("OK", [b'"" (MESSAGE 1 3)']))
+            self.assertEqual(client.getquota("other")[0], "NO")
+            self.assertEqual(client.setquota('""', "(STORAGE 1)")[0], "NO")
+            client.select("INBOX")
+            client.store("1", "+FLAGS", "\\Deleted")
+            status = client.status("INBOX", "(SIZE DELETED DELETED-STORAGE)")[1][0].decode()
+            size = status.split("SIZE ")[1].split()[0]
+            self.assertIn(f"DELETED 1 DELETED-STORAGE {size})", status)
+
     def test_quota_of_a_domain_and_recount(self):
         self.mailctl("quota", "set", "example.test", "1GiB", "--messages", "1000000")
         row = self.json("account", "show", ALICE)[0]

@@ -63,6 +63,16 @@ struct CommandTests {
                 == .authenticate(mechanism: Array("PLAIN"), initialResponse: Array("=")))
     }
 
+    @Test func `quota commands as clients send them`() throws {
+        #expect(try parse("GETQUOTA \"\"") == .getQuota(root: []))
+        #expect(try parse("getquotaroot INBOX") == .getQuotaRoot(mailbox: Array("INBOX")))
+        #expect(try parse("SETQUOTA \"\" (STORAGE 512 MESSAGE 3)") == .setQuota)
+        #expect(try parse("SETQUOTA a ()") == .setQuota)
+        #expect(
+            try parse("STATUS a (DELETED DELETED-STORAGE)")
+                == .status(mailbox: Array("a"), [.deleted, .deletedStorage]))
+    }
+
     @Test func `LIST as Thunderbird and aerc send it`() throws {
         guard case .list(let list) = try parse("list (subscribed) \"\" \"*\" return (special-use)")
         else { return #expect(Bool(false)) }
@@ -135,6 +145,7 @@ struct CommandTests {
         "FETCH 1,, FLAGS", "FETCH 1: FLAGS", "FETCH 1 FLAGSX", "FETCH 1 (FLAGS) (CHANGEDSINCE)",
         "STORE 1 FLAGS", "STORE 1 +FLAGS (\\Foo)", "STORE 1 FLAGS (", "SEARCH", "SEARCH FROM",
         "SEARCH OR SEEN", "SEARCH (SEEN", "SEARCH ()", "SEARCH SINCE 31-Feb-2020", "STATUS INBOX",
+        "GETQUOTA", "SETQUOTA \"\"", "SETQUOTA \"\" (STORAGE)", "SETQUOTA \"\" (STORAGE x)",
         "STATUS INBOX (FOO)", "COPY 1", "ID", "ID (", "RENAME a", "ENABLE",
     ])
     func `wrong commands are refused`(text: String) {

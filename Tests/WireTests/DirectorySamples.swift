@@ -60,6 +60,7 @@ enum DirectorySamples {
                     address: bob, created: 0, state: .active, usage: nil, quota: QuotaSetting(),
                     limits: QuotaLimits(), senders: []),
             ]),
+            .octets(.max),
             .quota(MailUsage(octets: 1, messages: 2, mailboxes: 3), QuotaLimits(octets: 4)),
         ]
         + AddressProblem.Kind.allCases.map {

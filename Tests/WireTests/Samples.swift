@@ -112,6 +112,7 @@ enum Samples {
             .quota(session),
             .summaries(session, mailbox, uids: ranges, [.envelope, .keys]),
             .resume(session, .inbox, .readOnly, mailbox, since: 1 << 40),
+            .deletedSize(session, name("a/b")),
         ] + DirectorySamples.requests.map(Request.directory)
 
     static let replies: [Reply] =

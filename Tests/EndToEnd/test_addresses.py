@@ -243,7 +243,7 @@ class Addresses(SuiteCase):
             self.assertEqual(client.getquota('""')[0], "NO")
             self.mailctl("account", "set", user, "quota=10KiB", "messages=3")
             self.assertEqual(client.getquotaroot("Sent"),
-                             ("OK", [[b'Sent ""'], [b'"" (STORAGE 1 10 MESSAGE 1 3)']]))
+                             ("OK", [[b'"Sent" ""'], [b'"" (STORAGE 1 10 MESSAGE 1 3)']]))
             self.mailctl("quota", "set", user, "none")
             self.assertEqual(client.getquota('""'), ("OK", [b'"" (MESSAGE 1 3)']))
             self.assertEqual(client.getquota("other")[0], "NO")

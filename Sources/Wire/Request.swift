@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Everything that can be asked of msgstored. The opcode of a case is in Request+Codec.swift; the
+// Everything that can be asked of msgstored. The opcode of a case is in RequestCode.swift; the
 // answer to each is named behind it and defined in Reply.swift. Any request may be answered by
 // `.failure`.
 

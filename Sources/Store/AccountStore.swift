@@ -287,7 +287,13 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
 
     /// An open folder whose rows agree with its directory.
     func folder(_ name: MailboxName) throws(StoreError) -> Folder {
-        guard let id = try mailboxID(name) else { throw .noSuchMailbox }
+        var found = try mailboxID(name)
+        if found == nil {
+            // Another program may have made it.
+            try scanFoldersIfChanged()
+            found = try mailboxID(name)
+        }
+        guard let id = found else { throw .noSuchMailbox }
         do throws(StoreError) {
             return try folder(id)
         } catch .noSuchMailbox {

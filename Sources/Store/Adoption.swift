@@ -46,6 +46,7 @@ final class Adopting {
         self.expected = expected
     }
 
+    fileprivate var total: Int { kept.count + fresh.count }
     fileprivate var isDone: Bool { next == kept.count + fresh.count }
 
     /// UIDs below the mark may have been given out: the next one lies behind it.
@@ -81,7 +82,9 @@ private struct Adoption {
 
 extension AccountStore {
     /// Messages that are taken in together: one sync, one transaction.
-    static let adoptionSlice = 500
+    static let adoptionSlice = 4_000
+    /// In larger folders what lists show is worked out when it is asked for, or in the background.
+    private static let briefLimit = 200
 
     /// Puts the candidates in order: who keeps a UID, who gets one.
     ///
@@ -236,7 +239,8 @@ extension AccountStore {
             uid: uid, file: file, name: name, size: UInt32(clamping: file.wireSize ?? size),
             date: listed.seconds,
             summary: MessageSummary(
-                head, isWhole: Int64(head.count) == size, needsCRLF: file.needsCRLF))
+                head, isWhole: Int64(head.count) == size, needsCRLF: file.needsCRLF,
+                isBrief: adopting.total > Self.briefLimit))
     }
 
     func ignore(_ folder: Folder, _ name: PathOctets) {

@@ -34,6 +34,12 @@ package struct DirectoryRow: Equatable, Sendable {
 package final class Directory: @unchecked Sendable {  // safe: everything behind one lock
     /// The version that the database had before it was brought to this release's.
     package let migratedFrom: Int64?
+    /// The database was lost or damaged and has been made again from `directory.backup`.
+    package let isRestored: Bool
+    private let state: File
+    /// Of the copy on disk; nil: there is none.
+    private var textHash: Int?
+    private var isCopyStale = true
     private let lock = Mutex<Void>(())
     let database: Database
     private var configured: Set<[UInt8]>
@@ -41,9 +47,15 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
     private(set) var rules = AddressRules()
     private var isClosed = false
 
-    private init(_ database: Database, configured: Set<[UInt8]>, migratedFrom: Int64?) {
+    private init(
+        _ database: Database, _ state: consuming File, configured: Set<[UInt8]>,
+        migratedFrom: Int64?, isRestored: Bool, copy: Int?
+    ) {
         self.database = database
+        self.state = state
         self.migratedFrom = migratedFrom
+        self.isRestored = isRestored
+        textHash = copy
         self.configured = configured
     }
 
@@ -58,6 +70,10 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
         try System.makeDirectory(PathOctets(stateDirectory))
         let real = try System.realPath(stateDirectory)
         let directory = try System.openDirectory(PathOctets(real))
+        let copy = try DirectoryText.read(in: directory.descriptor)
+        if copy != nil, try isDamaged(in: directory.descriptor, real) {
+            try moveAside(in: directory.descriptor)
+        }
         let migration = DirectorySchema.migration
         let database: Database
         var migratedFrom: Int64?
@@ -77,10 +93,55 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
                 docs/store.md
                 """, code: 26)
         }
+        var isRestored = false
+        if let copy, try DirectoryText.isEmpty(database) {
+            try DirectoryText.restore(copy, into: database)
+            isRestored = try !DirectoryText.isEmpty(database)
+        }
         try database.run("PRAGMA wal_checkpoint(TRUNCATE)")
         return Directory(
-            database, configured: Set(configured.map(\.asciiLowercased)),
-            migratedFrom: migratedFrom)
+            database, directory, configured: Set(configured.map(\.asciiLowercased)),
+            migratedFrom: migratedFrom, isRestored: isRestored, copy: copy?.hash)
+    }
+
+    /// With a copy at hand a database that cannot be trusted is not opened.
+    private static func isDamaged(in state: Int32, _ path: String) throws(StoreError) -> Bool {
+        guard try System.status(PathOctets("directory.sqlite"), in: state) != nil else {
+            return false
+        }
+        do throws(StoreError) {
+            let database = try Database.open("\(path)/directory.sqlite")
+            defer { database.close(checkpoint: false) }
+            return try database.number(
+                "SELECT count(*) FROM pragma_quick_check WHERE quick_check<>'ok'") > 0
+        } catch {
+            guard error.isCorruption else { throw error }
+            return true
+        }
+    }
+
+    private static func moveAside(in state: Int32) throws(StoreError) {
+        let stamp = System.now()
+        for name in ["directory.sqlite", "directory.sqlite-wal", "directory.sqlite-shm"] {
+            _ = try System.rename(
+                PathOctets(name), in: state,
+                to: PathOctets("\(name).damaged-\(stamp.seconds)-\(stamp.microseconds)"), in: state)
+        }
+        try System.synchronize(state, "state directory")
+    }
+
+    /// Brings `directory.backup` up to date, if there was a change. Call it every few seconds.
+    package func writeCopy() throws(StoreError) {
+        try locked { () throws(StoreError) in
+            guard isCopyStale else { return }
+            let octets = try DirectoryText.octets(database)
+            if octets.hash != textHash {
+                try DurableFile.replace(
+                    DirectoryText.fileName, with: octets, in: state.descriptor)
+                textHash = octets.hash
+            }
+            isCopyStale = false
+        }
     }
 
     package func close() {
@@ -283,6 +344,7 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
         do throws(StoreError) {
             try body()
             try database.commit()
+            isCopyStale = true
         } catch {
             database.rollback()
             throw error

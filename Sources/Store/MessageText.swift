@@ -23,9 +23,12 @@ struct MessageSummary: Equatable {
     ///   - head: the beginning of a message.
     ///   - isWhole: it is all of it.
     ///   - needsCRLF: its lines end with LF in places.
-    init(_ head: [UInt8], isWhole: Bool = false, needsCRLF: Bool = false) {
+    ///   - isBrief: leave what takes longer for later.
+    init(
+        _ head: [UInt8], isWhole: Bool = false, needsCRLF: Bool = false, isBrief: Bool = false
+    ) {
         readFields(head)
-        guard isWhole || MessageText.headerCount(head) != nil else { return }
+        guard !isBrief, isWhole || MessageText.headerCount(head) != nil else { return }
         if needsCRLF {
             var octets: [UInt8] = []
             var last: UInt8 = 0

@@ -80,6 +80,7 @@ package final class StoreCore: Sendable {
                 "directory migrated",
                 [LogField("reason", "from version \(version); the old file is kept beside it")])
         }
+        if directory.isRestored { Log.warn("directory made again from directory.backup") }
         try directory.finishRenames { old, new throws(StoreError) in
             try root.renameAccount(old, to: new)
         }
@@ -214,6 +215,8 @@ package final class StoreCore: Sendable {
 
     /// Writes file names behind and closes idle accounts.
     func housekeep() async {
+        let copied = directory
+        await run { Self.writeCopy(of: copied) }
         for folder in watchers.unwatched { await lookAt(folder.account, folder.mailbox) }
         for lane in lanes where lane.hasWork { await run(on: lane) { lane.housekeep() } }
         let (usages, directory) = (usages, directory)
@@ -238,11 +241,22 @@ package final class StoreCore: Sendable {
         }
     }
 
+    private static func writeCopy(of directory: Directory) {
+        do throws(StoreError) {
+            try directory.writeCopy()
+        } catch {
+            Log.warn("directory.backup not written", [LogField("reason", "\(error)")])
+        }
+    }
+
     /// Closes every account and the directory.
     package func close() async {
         for lane in lanes { await run(on: lane) { lane.closeAll() } }
         let (usages, directory) = (usages, directory)
-        await run { usages.flush(directory, force: true) }
+        await run {
+            usages.flush(directory, force: true)
+            Self.writeCopy(of: directory)
+        }
         directory.close()
     }
 

@@ -408,6 +408,25 @@ SyncState *
         report = suite.mailctl("index", "check", ALICE, "--json")
         self.assertEqual(json.loads(report.stdout)["findings"], [])
 
+    def test_every_database_of_the_suite_is_removed_and_comes_back(self):
+        suite = Suite()
+        self.addCleanup(suite.close)
+        suite.deliver("kept")
+        suite.mailctl("alias", "add", "info@example.test", ALICE)
+        with suite.imap() as client:
+            before = state_of(client, "INBOX")
+        suite.stop()
+        removed = [path for path in glob.glob(suite.directory + "/**/*.sqlite*", recursive=True)
+                   if not os.unlink(path)]
+        self.assertTrue(any("directory.sqlite" in path for path in removed), removed)
+        suite.start()
+        with suite.imap() as client:  # the password is the old one
+            self.assertEqual(state_of(client, "INBOX")["messages"], before["messages"])
+        suite.deliver("by-alias", to="info@example.test")
+        with suite.imap() as client:
+            self.assertEqual(sorted(subjects(client).values()), ["by-alias", "kept"])
+        self.assertIn("directory.backup", suite.log_text())
+
     def test_index_commands(self):
         suite = Suite()
         self.addCleanup(suite.close)

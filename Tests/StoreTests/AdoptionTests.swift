@@ -272,21 +272,28 @@ struct AdoptionTests {
         }
     }
 
+    @Test func `a folder that another program made can be selected without a list before`() throws {
+        let box = try Sandbox()
+        let account = try box.account()
+        makeDovecot(box.home() + "/Maildir/.Made/", validity: 1_500_000_007)
+        try expectDovecot(account, name("Made"), validity: 1_500_000_007)
+    }
+
     @Test func `a folder larger than one slice is taken over whole`() throws {
         let box = try Sandbox()
         let maildir = box.home() + "/Maildir/"
         run("/bin/mkdir", "-p", maildir + "cur", maildir + "new", maildir + "tmp")
-        var list = "3 V1500000000 N9000\n"
-        for number in 1...1_300 {
+        var list = "3 V1500000000 N13000\n"
+        for number in 1...4_300 {
             writeFile(maildir + "cur/1700000000.M\(number)P1.host:2,S", octets(lf))
-            if number <= 1_200 { list += "\(number * 3) :1700000000.M\(number)P1.host\n" }
+            if number <= 4_200 { list += "\(number * 3) :1700000000.M\(number)P1.host\n" }
         }
         writeFile(maildir + "dovecot-uidlist", octets(list))
         let account = try box.account()
         let found = try account.snapshot(inbox)
         #expect(
-            found.entries.map(\.uid) == (1...1_200).map { UInt32($0 * 3) } + (9_000..<9_100))
-        #expect(found.uidNext == 9_100)
+            found.entries.map(\.uid) == (1...4_200).map { UInt32($0 * 3) } + (13_000..<13_100))
+        #expect(found.uidNext == 13_100)
         #expect(found.entries.allSatisfy { $0.flags == .seen && $0.size == 48 })
     }
 }

@@ -73,6 +73,7 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         accountState = state ?? AccountState(uidValidityMark: 1, hasDefaults: false)
         try openIndex()
         if !accountState.hasDefaults { try makeDefaults() }
+        try dropHeld()  // of a process that died while a backup was read
     }
 
     deinit { opened?.close(checkpoint: false) }

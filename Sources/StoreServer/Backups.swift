@@ -17,7 +17,7 @@ extension DoorConnection {
     private static let sliceRows = 2_048
     private static let filesAtOnce = 32
     private static let headersAtOnce = 128
-    private static let undeletedAtOnce = 64
+    private static let undeletedAtOnce = 256
 
     /// Nil: the answer has been sent already.
     func backup(_ request: BackupRequest, _ id: UInt32) async throws(StoreFailure) -> Reply? {

@@ -161,6 +161,38 @@ class Backup(Case):
         self.suite.mailctl("backup", "prune", self.dest, "--keep", "1")
         self.assertEqual(os.listdir(self.dest), [second["generation"]])
 
+    def test_prune_keeps_what_its_rule_says(self):
+        template = os.path.join(self.dest, self.backup()["generation"])
+        with open(template + "/MANIFEST.json") as file:
+            manifest = json.load(file)
+        os.rename(template, self.dest + "/template")
+        ages = [0, 1, 2, 8, 9, 15, 16, 40, 41, 75, 400]
+        now = int(time.time())
+        names = {}
+        for age in ages:
+            moment = now - age * 86_400
+            name = time.strftime("%Y-%m-%dT%H%M%SZ", time.gmtime(moment))
+            shutil.copytree(self.dest + "/template", f"{self.dest}/{name}")
+            with open(f"{self.dest}/{name}/MANIFEST.json", "w") as file:
+                json.dump({**manifest, "completed": moment}, file)
+            names[age] = name
+        shutil.rmtree(self.dest + "/template")
+        os.mkdir(self.dest + "/notes")
+        self.suite.mailctl("backup", "prune", self.dest, "--keep", "2,3w", "--dry-run")
+        self.assertEqual(len(os.listdir(self.dest)), len(ages) + 1)
+        self.suite.mailctl("backup", "prune", self.dest, "--keep", "2,3w")
+        left = set(os.listdir(self.dest)) - {"notes"}
+        weeks = []
+        for age in ages:
+            week = (now - age * 86_400) // (7 * 86_400)
+            if week not in [w for w, _ in weeks] and len(weeks) < 3:
+                weeks.append((week, age))
+        self.assertEqual(left, {names[0], names[1]} | {names[age] for _, age in weeks})
+        self.suite.mailctl("backup", "verify", self.dest)
+        for bad in ("", "x", "0", "-1", "3q"):
+            self.assertEqual(self.suite.mailctl(
+                "backup", "prune", self.dest, "--keep=" + bad, check=False).returncode, 64, bad)
+
     def test_under_load_what_was_acknowledged_before_is_there_after_restore(self):
         self.fill(60)
         stop = threading.Event()
@@ -256,7 +288,10 @@ class Backup(Case):
             if "complete" in states:
                 break
         self.assertGreater(kills, 0)
+        noted = [len(open(path).readlines()) for path in
+                 glob.glob(self.dest + "/incomplete/mail/*/alice/SHA256SUMS.partial")]
         result = self.backup()
+        self.assertGreaterEqual(result["kept"], sum(noted))
         self.assertGreaterEqual(result["messages"], 400)
         self.assertEqual(result["copied"] + result["kept"] + result["linked"], result["messages"])
         self.suite.mailctl("backup", "verify", self.dest)

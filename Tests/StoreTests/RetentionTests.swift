@@ -316,6 +316,15 @@ struct SnapshotTests {
         #expect(box.root.retention.release(Sandbox.alice))
         try account.dropHeld()
         #expect(!exists("\(box.home())/Held"))
+        // What a crash left goes when the account is opened, unless somebody reads it.
+        mkdir("\(box.home())/Held", 0o700)
+        try account.close()
+        box.root.retention.hold(Sandbox.alice)
+        try box.account().close()
+        #expect(exists("\(box.home())/Held"))
+        #expect(box.root.retention.release(Sandbox.alice))
+        try box.account().close()
+        #expect(!exists("\(box.home())/Held"))
     }
 }
 

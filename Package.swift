@@ -66,7 +66,8 @@ let package = Package(
         // 2 · machine: may use pure targets and the machine targets above them
         machine("Telemetry", ["Bytes", "CSystemd"]),
         machine("Transport", ["Bytes", "Mail", "Telemetry", "CLinux", "CSSL"]),
-        machine("Store", ["Bytes", "Mail", "MIME", "Crypto", "CSQLite", "CLinux"]),
+        machine(
+            "Store", ["Bytes", "Mail", "MIME", "Crypto", "Transport", "CSQLite", "CLinux"]),
         machine("StoreClient", ["Bytes", "Mail", "Wire", "Telemetry", "Transport", "CLinux"]),
         machine("Daemon", ["Bytes", "Config", "Telemetry", "Transport", "CSystemd", "CLinux"]),
 

@@ -220,4 +220,8 @@ static inline int martlet_rename_new(int from, const char *name, int to, const c
     return renameat2(from, name, to, target, 1);
 }
 
+// Declared only to _GNU_SOURCE.
+extern int syncfs(int fd);
+static inline int martlet_syncfs(int fd) { return syncfs(fd); }
+
 #endif

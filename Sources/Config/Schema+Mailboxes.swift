@@ -137,6 +137,13 @@ extension Schema {
                     first. 0: no limit.
                     """),
             Key(
+                path: "msgstored.delivery_log_size",
+                target: .suite(.size(\.msgstored.deliveryLogSize, 0...4_294_967_296)),
+                doc: """
+                    The most the delivery log takes on the disk: mail is made durable there, many \
+                    messages at a time. 0: no log.
+                    """),
+            Key(
                 path: "msgstored.index", target: .suite(.fixed("sqlite")),
                 doc: "One SQLite database for each account."),
             Key(

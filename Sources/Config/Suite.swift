@@ -231,6 +231,7 @@ package struct StoreSettings: Sendable, Equatable {
     package var retention = Duration.seconds(7 * 86_400)
     /// Octets of one account's expunged messages; 0: no limit.
     package var retentionSize = 1 << 30
+    package var deliveryLogSize = 128 << 20
 
     package init() {}
 }

@@ -10,6 +10,8 @@ import Mail
 /// Moments at which what is on disk has a name in docs/store.md. Tests copy the disk there.
 package enum DurableState: String, CaseIterable, Sendable {
     case bytesDurable, nameDurable, rowDurable
+    case accountMade
+    case recordDurable, fileNamed, rowWritten, mailSynced, abortDurable
     case copyLinked, copyCommitted, moveUnlinked
     case flagsCommitted, namesRenamed, namesCommitted
     case expungeCommitted, expungeUnlinked
@@ -57,6 +59,10 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     private var useCount: UInt64 = 0
     private static let openFolderLimit = 16
     private var changes: [MailboxID: MailboxChange] = [:]
+    /// The last position of the delivery log that is in the rows, and of which log.
+    var applied: UInt64 = 0
+    var knownLog: UInt64 = 0
+    var unsynced = UnsyncedMail()
 
     init(
         _ root: MailRoot, _ address: EmailAddress, _ account: consuming File, _ path: String
@@ -78,18 +84,19 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
 
     deinit { opened?.close(checkpoint: false) }
 
+    /// The account's directories and files are made, or a crash had stopped that: one sync for all
+    /// of them ends it, and until then nothing in it was answered for.
+    var isMaking: Bool { !accountState.hasDefaults }
+
+    /// What a change of directories or counters relies on.
+    var durability: Durability { isMaking ? .making : .full }
+
     private static func openMaildir(in account: Int32) throws(StoreError) -> File {
         let name = PathOctets("Maildir")
-        let isNew = try System.status(name, in: account) == nil
         try System.makeDirectory(name, in: account)
         let maildir = try System.openDirectory(name, in: account)
         for name in [PathOctets.cur, .new, .tmp] {
             try System.makeDirectory(name, in: maildir.descriptor)
-        }
-        if isNew {
-            // Mail in it is only as durable as the directories above it.
-            try System.synchronize(maildir.descriptor, "Maildir")
-            try System.synchronize(account, "account")
         }
         return maildir
     }
@@ -201,9 +208,9 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
 
     /// Commits what `body` did, or nothing of it.
     func transaction<Result>(
-        _ body: () throws(StoreError) -> Result
+        _ wanted: Durability = .full, _ body: () throws(StoreError) -> Result
     ) throws(StoreError) -> Result {
-        try database.begin()
+        try database.begin(isMaking ? .making : wanted)
         do throws(StoreError) {
             let result = try body()
             try database.commit()
@@ -271,7 +278,8 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         if number >= accountState.uidValidityMark {
             var raised = accountState
             raised.uidValidityMark = number &+ AccountState.uidValidityStep
-            try raised.write(in: maildir.descriptor)
+            try raised.write(
+                in: maildir.descriptor, syncing: isMaking ? .nothing : .contentAndName)
             accountState = raised
         }
         lastUIDValidity = max(lastUIDValidity, number)
@@ -322,6 +330,14 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         }
         useCount += 1
         folder.lastUse = useCount
+        return folder
+    }
+
+    /// An open folder whose rows may not agree with its directory.
+    func folderUnchecked(_ id: MailboxID) throws(StoreError) -> Folder {
+        if let present = folders[id] { return present }
+        let folder = try openFolder(id)
+        folders[id] = folder
         return folder
     }
 
@@ -407,6 +423,8 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         let kept = try meta(.uidValidity).map { UInt32(clamping: $0) }
         lastUIDValidity = kept ?? (accountState.uidValidityMark - 1)
         maildirTime = try meta(.maildirTime) ?? 0
+        applied = max(applied, try appliedPosition())
+        unsynced = UnsyncedMail(isKnown: applied < root.log.lowWater.rawValue)
         try finishRenames()
         try finishDeletes()
         indexIdentity = try IndexIdentity(in: account.descriptor)
@@ -427,7 +445,8 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     private func openDatabase() throws(StoreError) -> Migration.Found {
         do throws(StoreError) {
             return try Schema.migration.open(
-                in: account.descriptor, path: path, reached: { reached($0) })
+                in: account.descriptor, path: path, durability: durability,
+                reached: { reached($0) })
         } catch {
             guard error.isFailedMigration else { throw error }
             notify(.postponed, "index not migrated: \(error)")

@@ -51,7 +51,7 @@ final class Adopting {
 
     /// UIDs below the mark may have been given out: the next one lies behind it.
     fileprivate func passMark(_ folder: Folder) {
-        guard folder.isBehind, !isPastMark else { return }
+        guard folder.isBehind || folder.hasLostRows, !isPastMark else { return }
         isPastMark = true
         folder.uidNext = max(folder.uidNext, folder.state.uidMark)
     }

@@ -62,10 +62,23 @@ extension AccountStore {
     /// folders' names share one sync per folder, all rows one transaction. If the last two steps
     /// fail the names are removed again; where even that fails a duplicate is possible, a loss
     /// never is.
+    ///
+    /// Messages that the delivery log has are durable already; for them nothing is synced here:
+    ///
+    ///     state  log     cur/     rows      after a crash here
+    ///     L1     synced  –        –         stored when the log is redone
+    ///     L2     synced  name     –         the same, under the UID of the name if it is there
+    ///     L3     synced  name     written   done; what a power cut took is written again
+    ///     L4     synced  durable  durable   done: a checkpoint of the log was here
     package func append(batch: [PendingAppend]) -> [Result<AppendedMessage, StoreError>] {
         var results = [Result<AppendedMessage, StoreError>?](repeating: nil, count: batch.count)
-        for start in stride(from: 0, to: batch.count, by: Self.batchLimit) {
-            let end = min(start + Self.batchLimit, batch.count)
+        var end = 0
+        while end < batch.count {
+            let start = end
+            let isLogged = batch[start].position != nil
+            while end < batch.count, end < start + Self.batchLimit,
+                (batch[end].position != nil) == isLogged
+            { end += 1 }
             do throws(StoreError) {
                 try guarded { () throws(StoreError) in
                     try appendNow(batch, start..<end, &results)
@@ -110,7 +123,7 @@ extension AccountStore {
                 results[index] = .failure(error)
             }
         }
-        if range.count > 1 {
+        if range.count > 1, batch[range.lowerBound].position == nil {
             // All at once: the first sync then finds most of the work of the others done.
             for batch in folders {
                 for draft in batch.drafts { System.startWriting(draft.file.descriptor) }
@@ -118,7 +131,8 @@ extension AccountStore {
         }
         for at in folders.indices {
             folders[at].drafts.removeAll { draft in
-                guard case .octets = draft.pending.source else { return false }
+                guard draft.pending.position == nil, case .octets = draft.pending.source
+                else { return false }
                 do throws(StoreError) {
                     try System.synchronize(draft.file.descriptor, "message")
                     return false
@@ -130,21 +144,27 @@ extension AccountStore {
         }
         folders.removeAll { $0.drafts.isEmpty }
         guard !folders.isEmpty else { return }
-        reached(.bytesDurable)
+        let position = batch[range].last?.position
+        let appliedBefore = applied
+        if position == nil { reached(.bytesDurable) }
 
         // A2: names. A3: rows.
         do throws(StoreError) {
-            for at in folders.indices { try placeDrafts(&folders[at]) }
-            reached(.nameDurable)
-            try transaction { () throws(StoreError) in
+            for at in folders.indices { try placeDrafts(&folders[at], isSynced: position == nil) }
+            reached(position == nil ? .nameDurable : .fileNamed)
+            try transaction(position == nil ? .full : .logged) { () throws(StoreError) in
                 for batch in folders { try insertDrafts(batch) }
+                if let position { try setApplied(position.rawValue) }
             }
         } catch {
             for batch in folders { withdraw(batch) }
             throw error
         }
+        if position != nil {
+            noteUnsynced(folders.map { ($0.folder, $0.drafts[0].uid) }, before: appliedBefore)
+        }
         for batch in folders { finish(batch, &results) }
-        reached(.rowDurable)
+        reached(position == nil ? .rowDurable : .rowWritten)
     }
 
     private func makeDraft(
@@ -158,6 +178,10 @@ extension AccountStore {
                 octets, in: folder.current.descriptor, date: pending.date)
             return Draft(
                 index, pending, file, size: size, date: date, MessageSummary(octets, isWhole: true))
+        case .shared(let shared):
+            guard let size = UInt32(exactly: shared.octets.count) else { throw .limit }
+            let (file, summary) = try shared.made(root.staging, near: folder.current.descriptor)
+            return Draft(index, pending, file, size: size, date: shared.date, summary)
         case .staged(let staged):
             guard let size = UInt32(exactly: staged.size) else { throw .limit }
             var file = staged.file
@@ -204,7 +228,9 @@ extension AccountStore {
         }
     }
 
-    private func placeDrafts(_ batch: inout FolderBatch) throws(StoreError) {
+    private func placeDrafts(
+        _ batch: inout FolderBatch, isSynced: Bool
+    ) throws(StoreError) {
         let folder = batch.folder
         var keywords = folder.keywords
         for draft in batch.drafts {
@@ -226,7 +252,7 @@ extension AccountStore {
             draft.name = name
         }
         try folder.ownChange()
-        try folder.synchronize()
+        if isSynced { try folder.synchronize() }
     }
 
     /// Flags of a new message. A mailbox without letters left keeps the message without the
@@ -279,12 +305,19 @@ extension AccountStore {
         }
     }
 
-    /// Takes a delivery back: the message of this name disappears from INBOX, if it is there.
+    /// Takes a delivery back: the message of this name disappears from the mailbox, if it is there.
     ///
     /// A user who moved it meanwhile keeps it.
-    package func retract(_ unique: UniqueName) throws(StoreError) {
+    package func retract(
+        _ unique: UniqueName, from mailbox: MailboxName = .inbox
+    ) throws(StoreError) {
         try guarded { () throws(StoreError) in
-            let inbox = try folder(.inbox)
+            let inbox: Folder
+            do throws(StoreError) {
+                inbox = try folder(mailbox)
+            } catch .noSuchMailbox {
+                return
+            }
             var uids: [UInt32] = []
             let statement = try database.query(.folderFileNames).bind(inbox.id.rawValue)
             while try statement.step() {

@@ -45,6 +45,8 @@ extension AccountStore {
             let octets = messages.reduce(0) { $0 + UInt64($1.entry.size) }
             try room.take(octets, messages: UInt64(messages.count))
         }
+        // A link is only as durable as the file: one that only the delivery log has goes first.
+        try synchronizeUnsynced(source, messages.map(\.entry.uid))
         try mapFlags(&messages, source, target)
         let modSeq: UInt64
         do throws(StoreError) {

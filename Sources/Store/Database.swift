@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // SQLite handles and prepared statements. One thread at a time (NOMUTEX); write-ahead log,
-// synchronous=FULL, and the file held exclusively, so no shared memory and no lock per statement.
+// synchronous=FULL unless the delivery log covers it, and the file held exclusively, so no shared
+// memory and no lock per statement.
 
 import Bytes
 import CSQLite
@@ -11,9 +12,13 @@ import Mail
 @safe final class Database {  // the handle never leaves it
     private var handle: OpaquePointer?
     private var statements: [Statement?] = []
+    private var brackets: (begin: Statement, commit: Statement)?
+    private var durability = Durability.full
 
     /// - Parameter path: must not contain a symbolic link.
-    static func open(_ path: String) throws(StoreError) -> Database {
+    static func open(
+        _ path: String, _ durability: Durability = .full
+    ) throws(StoreError) -> Database {
         let database = Database()
         let flags =
             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW
@@ -27,12 +32,16 @@ import Mail
         unsafe martlet_sqlite_no_lookaside(handle)
         unsafe sqlite3_busy_timeout(handle, 0)
         for pragma: StaticString in [
-            "PRAGMA cache_size=-64", "PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL",
-            "PRAGMA synchronous=FULL", "PRAGMA temp_store=MEMORY", "PRAGMA secure_delete=OFF",
+            "PRAGMA cache_size=-64", "PRAGMA locking_mode=EXCLUSIVE", durability.pragma,
+            "PRAGMA journal_mode=WAL", "PRAGMA temp_store=MEMORY", "PRAGMA secure_delete=OFF",
             "PRAGMA journal_size_limit=4194304",
         ] {
             try database.run(pragma)
         }
+        database.durability = durability
+        database.brackets = (
+            try Statement("BEGIN IMMEDIATE", database), try Statement("COMMIT", database)
+        )
         return database
     }
 
@@ -99,8 +108,17 @@ import Mail
     /// True if this handle wrote anything.
     var hasChanges: Bool { unsafe sqlite3_total_changes(handle) > 0 }
 
-    func begin() throws(StoreError) { try run("BEGIN IMMEDIATE") }
-    func commit() throws(StoreError) { try run("COMMIT") }
+    /// A commit that is not synced is durable with the next one that is, or with a checkpoint of
+    /// the delivery log. Only between transactions.
+    func begin(_ wanted: Durability = .full) throws(StoreError) {
+        if wanted != durability {
+            try run(wanted.pragma)
+            durability = wanted
+        }
+        try brackets?.begin.run()
+    }
+
+    func commit() throws(StoreError) { try brackets?.commit.run() }
 
     /// Never fails in a way that matters: without it the log has no commit record either.
     func rollback() {
@@ -118,6 +136,7 @@ import Mail
     func close(checkpoint: Bool) {
         rollback()
         statements = []
+        brackets = nil
         if !checkpoint, unsafe handle != nil {
             _ = unsafe martlet_sqlite_no_checkpoint_on_close(handle)
         }
@@ -163,6 +182,24 @@ import Mail
         case SQLITE_FULL: .noSpace
         case SQLITE_BUSY, SQLITE_LOCKED: .inUse
         default: .index(what, code: code)
+        }
+    }
+}
+
+/// What a transaction relies on.
+enum Durability {
+    /// The database's own log is synced when it commits.
+    case full
+    /// The delivery log has what it does.
+    case logged
+    /// Whoever made the file syncs it when all is made; a crash before that makes it anew.
+    case making
+
+    var pragma: StaticString {
+        switch self {
+        case .full: "PRAGMA synchronous=FULL"
+        case .logged: "PRAGMA synchronous=NORMAL"
+        case .making: "PRAGMA synchronous=OFF"
         }
     }
 }

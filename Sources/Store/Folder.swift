@@ -28,6 +28,8 @@ final class Folder {
     var isBehind = false
     /// Files are being taken in: the rows are not complete.
     var adopting: Adopting?
+    /// The newest rows may have been lost in a power cut: UIDs below the mark may have been seen.
+    var hasLostRows = false
     /// cur/ must be compared with the rows before it is used again.
     var needsScan = false
     /// Rows of `doomed` whose files are unlinked, but not durably.

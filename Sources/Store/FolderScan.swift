@@ -230,7 +230,7 @@ extension AccountStore {
             state = FolderState(
                 uidValidity: try allocateUIDValidity(),
                 specialUse: folder.state?.specialUse ?? .none)
-            try state.write(in: root.descriptor)
+            try state.write(in: root.descriptor, isSynced: !isMaking)
             uidNext = 1
         }
         let id = state.id

@@ -9,20 +9,28 @@ import Mail
 /// Makes a small file hold new octets, durably: the old ones or the new ones are there after a
 /// crash, never half of them.
 enum DurableFile {
+    /// What is synced.
+    enum Scope {
+        case nothing, content, contentAndName
+    }
+
     static let octetLimit = 1 << 20
 
     static func replace(
-        _ name: String, with octets: [UInt8], in directory: Int32
+        _ name: String, with octets: [UInt8], in directory: Int32,
+        syncing scope: Scope = .contentAndName
     ) throws(StoreError) {
         let temporary = [UInt8]("martlet-new-\(name)")
         try System.unlink(temporary, in: directory)
         let file = try System.createFile(temporary, in: directory)
         try System.write(octets, to: file.descriptor)
-        try System.synchronize(file.descriptor, name)
+        if scope != .nothing { try System.synchronize(file.descriptor, name) }
         guard
             try System.rename(temporary, in: directory, to: [UInt8](name), in: directory)
         else { throw .file("rename \(name)", errno: 2) }
-        try System.synchronize(directory, "directory of \(name)")
+        if scope == .contentAndName {
+            try System.synchronize(directory, "directory of \(name)")
+        }
     }
 
     /// At most 1 MiB; nil when there is no such file.
@@ -118,8 +126,10 @@ struct FolderState: Equatable {
         try DurableFile.read(fileName, in: folder).flatMap { FolderState($0) }
     }
 
-    func write(in folder: Int32) throws(StoreError) {
-        try DurableFile.replace(Self.fileName, with: octets, in: folder)
+    func write(in folder: Int32, isSynced: Bool = true) throws(StoreError) {
+        try DurableFile.replace(
+            Self.fileName, with: octets, in: folder,
+            syncing: isSynced ? .contentAndName : .nothing)
     }
 }
 
@@ -159,8 +169,10 @@ struct AccountState: Equatable {
             """)
     }
 
-    func write(in maildir: Int32) throws(StoreError) {
-        try DurableFile.replace(Self.fileName, with: octets, in: maildir)
+    func write(
+        in maildir: Int32, syncing scope: DurableFile.Scope = .contentAndName
+    ) throws(StoreError) {
+        try DurableFile.replace(Self.fileName, with: octets, in: maildir, syncing: scope)
     }
 }
 

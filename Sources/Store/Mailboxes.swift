@@ -82,8 +82,8 @@ extension AccountStore {
         if try System.status(marker, in: root.descriptor) == nil {
             _ = try System.createFile(marker, in: root.descriptor)
         }
-        try state.write(in: root.descriptor)
-        try System.synchronize(maildir.descriptor, "Maildir")
+        try state.write(in: root.descriptor, isSynced: !isMaking)
+        if !isMaking { try System.synchronize(maildir.descriptor, "Maildir") }
         reached(.folderMade)
         try transaction { () throws(StoreError) in
             try insertMailbox(state.id, name, directory, state, uidNext: 1)
@@ -109,10 +109,14 @@ extension AccountStore {
         var subscribed = try subscriptions()
         for name in names where !subscribed.contains(name) { subscribed.append(name) }
         try putSubscriptions(subscribed)
+        // Everything above at once. Then the file that says so; its name is durable with the next
+        // change of the folders, and if it is lost before that, all this is done again.
+        try System.synchronizeFileSystem(maildir.descriptor)
         var state = accountState
         state.hasDefaults = true
-        try state.write(in: maildir.descriptor)
+        try state.write(in: maildir.descriptor, syncing: .content)
         accountState = state
+        reached(.accountMade)
     }
 
     private func setSpecialUse(_ id: MailboxID, _ use: SpecialUse) throws(StoreError) {
@@ -321,6 +325,8 @@ extension AccountStore {
     private func putSubscriptions(_ names: [MailboxName]) throws(StoreError) {
         let octets = Subscriptions.octets(names)
         guard octets.count <= DurableFile.octetLimit else { throw .limit }
-        try DurableFile.replace(Subscriptions.fileName, with: octets, in: maildir.descriptor)
+        try DurableFile.replace(
+            Subscriptions.fileName, with: octets, in: maildir.descriptor,
+            syncing: isMaking ? .nothing : .contentAndName)
     }
 }

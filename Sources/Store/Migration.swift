@@ -44,21 +44,23 @@ struct Migration: Sendable {
     /// - Parameters:
     ///   - directory: where the file is.
     ///   - path: of that directory, without symbolic links.
+    ///   - durability: of a file that is made.
     ///   - reached: called at every durable state.
     /// - Throws: `.noSpace` and other errors of the disk, with the old file as it was; corruption
     ///   if the old file is damaged; SQLITE_MISMATCH if a step lost rows.
     func open(
-        in directory: Int32, path: String, reached: (DurableState) -> Void = { _ in }
+        in directory: Int32, path: String, durability: Durability = .full,
+        reached: (DurableState) -> Void = { _ in }
     ) throws(StoreError) -> Found {
         if try System.status(PathOctets(name), in: directory) == nil {
             // With our mode, before SQLite makes it with another.
             _ = try System.createFile(PathOctets(name), in: directory)
         }
-        let database = try Database.open("\(path)/\(name)")
+        let database = try Database.open("\(path)/\(name)", durability)
         let found = try database.number("PRAGMA user_version")
         if found == version { return .ready(database) }
         if found == 0, try database.number("SELECT count(*) FROM sqlite_master") == 0 {
-            try create(database)
+            try create(database, durability)
             return .new(database)
         }
         guard let first = steps.firstIndex(where: { $0.from == found }) else {
@@ -90,8 +92,10 @@ struct Migration: Sendable {
 
     private var rehearsal: PathOctets { PathOctets(name + ".migrating") }
 
-    private func create(_ database: Database) throws(StoreError) {
-        try database.begin()
+    private func create(
+        _ database: Database, _ durability: Durability
+    ) throws(StoreError) {
+        try database.begin(durability)
         for statement in statements { try database.run(statement) }
         try database.run(text: "PRAGMA user_version=\(version)")
         try database.commit()

@@ -64,6 +64,10 @@ enum MetaKey: Int64 {
     case maildirTime = 1
     /// The greatest UIDVALIDITY given out.
     case uidValidity = 2
+    /// Which delivery log `applied` belongs to.
+    case log = 10
+    /// Messages of the delivery log up to this position have, or had, their row.
+    case applied = 11
     /// What `index.closed` says if this is the file that was closed last.
     case closing = 16
 }
@@ -82,6 +86,7 @@ enum Query: Int {
     case touchMessages, setBothFlags, setDiskFlags
     case dropMessages, dropFiles, dropExpunged, mailboxCount
     case usage, recount, deletedOctets
+    case allFileNames
     case summariesRange, summariesAndFieldsRange, listFieldsRange, keysRange
     case insertSummary, insertListFields, insertUnsummarized
     case copySummary, copyListFields, copyUnsummarized
@@ -254,6 +259,11 @@ enum Query: Int {
             SELECT m.uid, m.flags, m.size, m.date, f.name, f.message_id FROM messages m
               JOIN files f ON f.mailbox=m.mailbox AND f.uid=m.uid
               WHERE m.mailbox=?1 AND m.modseq>?2 ORDER BY m.uid
+            """
+        case .allFileNames:
+            """
+            SELECT f.mailbox, f.uid, f.name, m.size FROM files f
+              JOIN messages m ON m.mailbox=f.mailbox AND m.uid=f.uid
             """
         default: summarySQL
         }

@@ -121,6 +121,32 @@ package final class StagedFile: Sendable {
     }
 }
 
+/// A message for many accounts that the delivery log has. Its file is made by the first of them.
+package final class SharedMessage: Sendable {
+    let octets: [UInt8]
+    let date: SecondsSince1970
+    private let made = Mutex<(MessageFile, MessageSummary)?>(nil)
+
+    package init(_ octets: [UInt8], date: SecondsSince1970) {
+        self.octets = octets
+        self.date = date
+    }
+
+    func made(
+        _ staging: StagingArea, near directory: Int32
+    ) throws(StoreError) -> (MessageFile, MessageSummary) {
+        try made.withLock { made throws(StoreError) in
+            if let made { return made }
+            let new = (
+                try staging.makeFile(octets, in: directory, date: date),
+                MessageSummary(octets, isWhole: true)
+            )
+            made = new
+            return new
+        }
+    }
+}
+
 /// A durable file without a name, which nobody can change any more.
 package final class StagedMessage: Sendable {
     package let size: Int

@@ -55,6 +55,10 @@ package struct StoreNotice: Equatable, Sendable {
         case folderChanged = "folder-changed"
         /// A directory or file that cannot be a folder or message was left alone.
         case ignored = "ignored"
+        /// Messages that only the delivery log had were stored.
+        case deliveryRedone = "delivery-redone"
+        /// The delivery log does not work; mail takes the other path.
+        case logFailed = "log-failed"
         /// An interrupted delivery to many was taken back.
         case deliveryRolledBack = "delivery-rolled-back"
         /// The search index cannot be used; it is made anew, and messages are read meanwhile.

@@ -120,6 +120,19 @@ enum System {
         return file
     }
 
+    /// A regular file, to be written over in place; nil when there is no such name.
+    static func openForWriting(_ name: PathOctets, in parent: Int32) throws(StoreError) -> File? {
+        let flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK
+        let opened = retrying {
+            unsafe name.withPath { name in Int(unsafe openat(parent, name, flags)) }
+        }
+        if opened < 0, errno == ENOENT { return nil }
+        guard opened >= 0 else { throw .system("open file") }
+        let file = File(owning: Int32(opened))
+        guard try status(file.descriptor).isRegular else { throw .file("open file", errno: EINVAL) }
+        return file
+    }
+
     /// A new file that must not exist yet.
     static func createFile(_ name: PathOctets, in parent: Int32) throws(StoreError) -> File {
         let flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
@@ -200,6 +213,24 @@ enum System {
         }
     }
 
+    /// At a place of the file; its own offset stays.
+    static func write(
+        _ octets: [UInt8], to descriptor: Int32, at offset: Int64
+    ) throws(StoreError) {
+        var done = 0
+        while done < octets.count {
+            let written = unsafe octets.withUnsafeBytes { buffer in
+                retrying {
+                    unsafe pwrite(
+                        descriptor, buffer.baseAddress.map { unsafe $0 + done },
+                        buffer.count - done, off_t(offset) + off_t(done))
+                }
+            }
+            guard written > 0 else { throw .system("write") }
+            done += written
+        }
+    }
+
     /// Up to `count` octets from `offset`; fewer only at the end of the file.
     static func read(
         _ descriptor: Int32, from offset: Int64, count: Int
@@ -229,6 +260,16 @@ enum System {
     /// fsync, once: a second try after a failure may lie. Applies to files and directories.
     static func synchronize(_ descriptor: Int32, _ what: String) throws(StoreError) {
         guard fsync(descriptor) == 0 else { throw .system("fsync \(what)") }
+    }
+
+    /// fdatasync: enough where the file's size does not change.
+    static func synchronizeData(_ descriptor: Int32, _ what: String) throws(StoreError) {
+        guard fdatasync(descriptor) == 0 else { throw .system("fdatasync \(what)") }
+    }
+
+    /// syncfs: everything that was written to this file system before, by anybody.
+    static func synchronizeFileSystem(_ descriptor: Int32) throws(StoreError) {
+        guard martlet_syncfs(descriptor) == 0 else { throw .system("syncfs") }
     }
 
     /// A hint: the disk may begin with this file while the caller does something else.

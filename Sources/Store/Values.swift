@@ -11,12 +11,15 @@ package enum MessageSource: Sendable {
     case octets([UInt8])
     /// A sealed file of the staging area; may serve many accounts (hard links).
     case staged(StagedMessage)
+    /// Octets that go to many accounts, who share one file.
+    case shared(SharedMessage)
 
     /// Octets.
     var size: Int {
         switch self {
         case .octets(let octets): octets.count
         case .staged(let message): message.size
+        case .shared(let message): message.octets.count
         }
     }
 }
@@ -32,10 +35,13 @@ package struct PendingAppend: Sendable {
     package var unique: UniqueName?
     /// The UID that it must get; nil: the next.
     package var wanted: WantedUID?
+    /// Where the delivery log has the message; then nothing is synced here.
+    package var position: LogPosition?
 
     package init(
         mailbox: MailboxName, flags: NamedFlags = NamedFlags(), date: SecondsSince1970? = nil,
-        source: MessageSource, unique: UniqueName? = nil, wanted: WantedUID? = nil
+        source: MessageSource, unique: UniqueName? = nil, wanted: WantedUID? = nil,
+        position: LogPosition? = nil
     ) {
         self.mailbox = mailbox
         self.flags = flags
@@ -43,6 +49,7 @@ package struct PendingAppend: Sendable {
         self.source = source
         self.unique = unique
         self.wanted = wanted
+        self.position = position
     }
 }
 

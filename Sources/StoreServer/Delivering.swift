@@ -181,14 +181,16 @@ extension DoorConnection {
         var size = 0
         do throws(StoreFailure) {
             let accounts = try await accounts(delivery.recipients)
-            let source = try await source(delivery.body, for: accounts, &size)
-            if accounts.count == 1 {
-                let message = PendingAppend(mailbox: .inbox, source: source)
-                if case .failure(let error) = await core.append(accounts[0], message) {
-                    throw StoreFailure(error)
+            if try await !deliverLogged(delivery.body, accounts, &size) {
+                let source = try await source(delivery.body, for: accounts, &size)
+                if accounts.count == 1 {
+                    let message = PendingAppend(mailbox: .inbox, source: source)
+                    if case .failure(let error) = await core.append(accounts[0], message) {
+                        throw StoreFailure(error)
+                    }
+                } else {
+                    try await deliverToAll(delivery.id, source, accounts)
                 }
-            } else {
-                try await deliverToAll(delivery.id, source, accounts)
             }
             core.deliveries.wrappingAdd(1, ordering: .relaxed)
             core.metrics.deliveries.increment(["stored"])
@@ -234,6 +236,19 @@ extension DoorConnection {
             }
         }
         return accounts
+    }
+
+    /// One durable step for all recipients. False: not this way.
+    private func deliverLogged(
+        _ body: MessageBody, _ accounts: [AccountRef], _ size: inout Int
+    ) async throws(StoreFailure) -> Bool {
+        guard case .inline(let octets) = body else { return false }
+        size = octets.count
+        switch await core.commit(accounts, .inbox, NamedFlags(), nil, octets) {
+        case .stored: return true
+        case .failed(let error): throw StoreFailure(error)
+        case .unavailable: return false
+        }
     }
 
     private func source(

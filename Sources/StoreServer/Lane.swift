@@ -220,15 +220,25 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
     > {
         while true {
             if let result = own.result { return result }
-            let batch = waiting.withLock { waiting -> [QueuedAppend] in
-                guard var queue = waiting[account] else { return [] }
-                let batch = Array(queue.prefix(Self.batchLimit))
-                queue.removeFirst(batch.count)
-                waiting[account] = queue.isEmpty ? nil : queue
-                return batch
-            }
+            let batch = takeBatch(account)
             guard !batch.isEmpty else { return .failure(.notPermitted) }  // `own` was in no queue
             append(batch, to: account)
+        }
+    }
+
+    /// Appends what waits for the account, one batch; each has brought a call of its own.
+    func drain(_ account: AccountRef) {
+        let batch = takeBatch(account)
+        if !batch.isEmpty { append(batch, to: account) }
+    }
+
+    private func takeBatch(_ account: AccountRef) -> [QueuedAppend] {
+        waiting.withLock { waiting in
+            guard var queue = waiting.removeValue(forKey: account) else { return [] }
+            let batch = Array(queue.prefix(Self.batchLimit))
+            queue.removeFirst(batch.count)
+            if !queue.isEmpty { waiting[account] = queue }
+            return batch
         }
     }
 
@@ -243,9 +253,9 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
             switch outcome {
             case .success(let results) where place < results.count:
                 if case .failure(let error) = results[place] { note(error, account.address) }
-                append.result = results[place]
-            case .success: append.result = .failure(.notPermitted)
-            case .failure(let error): append.result = .failure(error)
+                append.finish(results[place])
+            case .success: append.finish(.failure(.notPermitted))
+            case .failure(let error): append.finish(.failure(error))
             }
         }
     }
@@ -255,11 +265,21 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
 final class QueuedAppend: Sendable {
     let message: PendingAppend
     private let outcome = Mutex<Result<AppendedMessage, StoreError>?>(nil)
+    private let done: (@Sendable (Result<AppendedMessage, StoreError>) -> Void)?
 
-    init(_ message: PendingAppend) { self.message = message }
+    /// - Parameter done: called on the account's thread with what became of it.
+    init(
+        _ message: PendingAppend,
+        _ done: (@Sendable (Result<AppendedMessage, StoreError>) -> Void)? = nil
+    ) {
+        self.message = message
+        self.done = done
+    }
 
-    var result: Result<AppendedMessage, StoreError>? {
-        get { outcome.withLock { $0 } }
-        set { outcome.withLock { $0 = newValue } }
+    var result: Result<AppendedMessage, StoreError>? { outcome.withLock { $0 } }
+
+    func finish(_ result: Result<AppendedMessage, StoreError>) {
+        outcome.withLock { $0 = result }
+        done?(result)
     }
 }

@@ -23,12 +23,13 @@ package final class StoreCore: Sendable {
     let notifier: any Notifier
     /// Of what connections hold; they end with this process.
     let leases: any LeaseStore
-    let metrics = StoreMetrics()
+    let metrics: StoreMetrics
     let indexer: SearchIndexer
     let startedAt: SecondsSince1970
     let deliveries = Atomic<UInt64>(0)
     /// Of the last sweep of what was expunged; in seconds since 1970.
     let lastSweep = Atomic<Int64>(0)
+    let retractions = Mutex<[Retraction]>([])
     private let laneWorkers: Workers
     let lanes: [Lane]
     /// Of 40 ms, for each lane in one round of housekeeping.
@@ -39,7 +40,8 @@ package final class StoreCore: Sendable {
 
     private init(
         root: MailRoot, directory: Directory, addresses: AddressBook, usages: UsageBook,
-        hashing: Hashing, laneCount: Int, openAccounts: Int, startedAt: SecondsSince1970,
+        hashing: Hashing, metrics: StoreMetrics, laneCount: Int, openAccounts: Int,
+        startedAt: SecondsSince1970,
         notifier: any Notifier = LocalNotifier(), leases: any LeaseStore = LocalLeases()
     ) {
         self.root = root
@@ -47,6 +49,7 @@ package final class StoreCore: Sendable {
         self.addresses = addresses
         self.usages = usages
         self.hashing = hashing
+        self.metrics = metrics
         self.startedAt = startedAt
         self.notifier = notifier
         self.leases = leases
@@ -68,8 +71,11 @@ package final class StoreCore: Sendable {
     package static func open(_ suite: Suite) throws(StoreError) -> StoreCore {
         let settings = suite.msgstored
         let notice: NoticeSink = { notice in log(notice) }
+        let metrics = StoreMetrics()
+        var logging = DeliveryLogSettings(size: settings.deliveryLogSize)
+        logging.observer = { metrics.observe($0) }
         let root = try MailRoot.open(
-            path: settings.maildirRoot, host: suite.server.hostname, notice: notice)
+            path: settings.maildirRoot, host: suite.server.hostname, log: logging, notice: notice)
         root.retention.apply(suite)
         try root.rollBackDeliveries()
         let directory = try Directory.open(
@@ -106,7 +112,7 @@ package final class StoreCore: Sendable {
         }
         let core = StoreCore(
             root: root, directory: directory, addresses: addresses, usages: usages,
-            hashing: hashing,
+            hashing: hashing, metrics: metrics,
             laneCount: laneCount, openAccounts: settings.openDatabases,
             startedAt: SecondsSince1970(WallClock.seconds()))
         core.indexer.apply(settings)
@@ -119,8 +125,8 @@ package final class StoreCore: Sendable {
             LogField("mailbox", notice.subject), LogField("count", notice.count),
         ]
         switch notice.kind {
-        case .indexRebuilt, .indexMovedAside, .deliveryRolledBack, .postponed,
-            .searchUnusable:
+        case .indexRebuilt, .indexMovedAside, .deliveryRolledBack, .deliveryRedone, .logFailed,
+            .postponed, .searchUnusable:
             Log.warn("store repaired", fields)
         case .adopted, .vanished, .folderChanged, .ignored, .indexMigrated:
             Log.info("store noticed", fields)
@@ -174,10 +180,25 @@ package final class StoreCore: Sendable {
         return await run(on: lane) { lane.perform(account, body) }
     }
 
-    /// Adds a message; concurrent calls for one account share their flushes.
+    /// Runs `body` on the lane's thread; nobody waits for it.
+    func post(on lane: Lane, _ body: @escaping @Sendable () -> Void) {
+        laneWorkers.post(lane: lane.index, body)
+    }
+
+    /// Adds a message, through the delivery log if it is small; concurrent calls share flushes.
     func append(
         _ account: AccountRef, _ message: PendingAppend
     ) async -> Result<AppendedMessage, StoreError> {
+        if case .octets(let octets) = message.source, message.wanted == nil, message.unique == nil {
+            switch await commit(
+                [account], message.mailbox, message.flags, message.date, octets)
+            {
+            case .stored(let appended):
+                if let first = appended.first { return .success(first) }
+            case .failed(let error): return .failure(error)
+            case .unavailable: break
+            }
+        }
         let lane = lane(of: account.address)
         let queued = QueuedAppend(message)
         lane.enqueue(queued, for: account)
@@ -221,6 +242,7 @@ package final class StoreCore: Sendable {
         for lane in lanes where lane.hasWork { await run(on: lane) { lane.housekeep() } }
         let (usages, directory) = (usages, directory)
         await run { usages.flush(directory, force: false) }
+        await retryDeliveries()
         // In slices, so that whoever waits for the lane is served in between
         for lane in lanes where lane.hasWork {
             var slices = 0
@@ -257,6 +279,8 @@ package final class StoreCore: Sendable {
             usages.flush(directory, force: true)
             Self.writeCopy(of: directory)
         }
+        let log = root.log
+        await run { log.close(checkpointing: true) }
         directory.close()
     }
 

@@ -3,6 +3,7 @@
 // What msgstored counts. docs/metrics.md lists the names.
 
 import Glibc
+import Store
 import Telemetry
 
 struct StoreMetrics: Sendable {
@@ -17,10 +18,21 @@ struct StoreMetrics: Sendable {
         buckets: durations)
     let commits = Metrics.shared.histogram(
         "msgstored_commit_duration_seconds",
-        help: "Time to make one batch of messages of one account durable.", buckets: durations)
+        help: "Time to store one batch of messages of one account.", buckets: durations)
     let commitMessages = Metrics.shared.histogram(
-        "msgstored_commit_messages", help: "Messages that were made durable together.",
+        "msgstored_commit_messages", help: "Messages that were stored together.",
         buckets: [1, 2, 4, 8, 16, 32, 64, 128])
+    let logWrites = Metrics.shared.histogram(
+        "msgstored_log_write_duration_seconds",
+        help: "Time to make one batch of records of the delivery log durable.", buckets: durations)
+    let logRecords = Metrics.shared.histogram(
+        "msgstored_log_records", help: "Records of the delivery log that shared one sync.",
+        buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256])
+    let logOctets = Metrics.shared.counter(
+        "msgstored_log_octets_total", help: "Octets written to the delivery log.")
+    let checkpoints = Metrics.shared.histogram(
+        "msgstored_checkpoint_duration_seconds",
+        help: "Time of a checkpoint of the delivery log: one syncfs.", buckets: durations)
     let deliveries = Metrics.shared.counter(
         "msgstored_deliveries_total",
         help: "Deliveries, by result: stored, refused (nothing to retry) or failed.",
@@ -62,6 +74,19 @@ struct StoreMetrics: Sendable {
         help: "Accounts with messages that are not in their search index yet.")
     let failures = Metrics.shared.counter(
         "msgstored_store_errors_total", help: "Operations that failed because of disk or index.")
+}
+
+extension StoreMetrics {
+    func observe(_ event: LogEvent) {
+        switch event {
+        case .written(let records, let octets, let duration):
+            logWrites.observe(duration)
+            logRecords.observe(Double(records))
+            logOctets.increment(by: UInt64(octets))
+        case .checkpoint(let duration): checkpoints.observe(duration)
+        case .reached: break
+        }
+    }
 }
 
 extension Histogram {

@@ -339,7 +339,7 @@ struct RecoveryTests {
         #expect(names(box.path) == outside)
         #expect(
             names(box.path + "/mail").filter { $0.hasPrefix(".") && !$0.hasPrefix(".removed-") }
-                == [".journal", ".lock", ".staging"])
+                == [".journal", ".lock", ".log", ".staging"])
     }
 
     @Test func `two processes cannot hold one root`() throws {

@@ -17,10 +17,12 @@ final class Sandbox {
     static let alice = EmailAddress(local: Array("alice"), domain: Array("example.net"))
     static let bob = EmailAddress(local: Array("bob"), domain: Array("example.net"))
 
-    init(path given: String? = nil) throws {
+    init(path given: String? = nil, log: DeliveryLogSettings = .init(size: 16 << 20)) throws {
         path = given ?? Self.temporary()
         let notices = notices
-        root = try MailRoot.open(path: path + "/mail", host: "mx.test") { notices.add($0) }
+        root = try MailRoot.open(path: path + "/mail", host: "mx.test", log: log) {
+            notices.add($0)
+        }
     }
 
     deinit { run("/bin/rm", "-rf", path) }

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The way of a message through the delivery log: durable for all its accounts in one step, then
+// stored in each by its own thread, then answered. docs/store.md, "The delivery log".
+
+import Mail
+import Store
+import Synchronization
+import Telemetry
+import Transport
+
+/// What became of a message that was to go through the log.
+enum CommitOutcome: Sendable {
+    /// Stored for every account, in their order.
+    case stored([AppendedMessage])
+    /// Stored for none.
+    case failed(StoreError)
+    /// There is no log: nothing was tried.
+    case unavailable
+}
+
+/// One message on its way to its accounts.
+private final class Commit: Sendable {
+    private struct State {
+        var open: Int
+        var results: [Result<AppendedMessage, StoreError>?]
+    }
+
+    private let state: Mutex<State>
+    private let done: @Sendable ([Result<AppendedMessage, StoreError>]) -> Void
+
+    init(
+        _ count: Int, _ done: @escaping @Sendable ([Result<AppendedMessage, StoreError>]) -> Void
+    ) {
+        state = Mutex(State(open: count, results: [_](repeating: nil, count: count)))
+        self.done = done
+    }
+
+    func finished(_ index: Int, _ result: Result<AppendedMessage, StoreError>) {
+        let all = state.withLock { state -> [Result<AppendedMessage, StoreError>]? in
+            state.results[index] = result
+            state.open -= 1
+            return state.open == 0 ? state.results.compactMap { $0 } : nil
+        }
+        if let all { done(all) }
+    }
+}
+
+extension StoreCore {
+    /// A copy for each of `accounts`, all or none. Durable before any of them shows it.
+    func commit(
+        _ accounts: [AccountRef], _ mailbox: MailboxName, _ flags: NamedFlags,
+        _ date: SecondsSince1970?, _ octets: [UInt8]
+    ) async -> CommitOutcome {
+        let date = date ?? SecondsSince1970(WallClock.seconds())
+        let targets = accounts.map {
+            LogEntry.Target(
+                address: $0.address, unique: root.makeUniqueName(), mailbox: mailbox)
+        }
+        let entry = LogEntry(targets: targets, flags: flags, date: date, octets: octets)
+        let written = await store(entry, accounts)
+        guard case .carriedOut(let position, let results) = written else {
+            if case .failed(let error) = written { return .failed(error) }
+            return .unavailable
+        }
+        var appended: [AppendedMessage] = []
+        var failure: StoreError?
+        for result in results {
+            switch result {
+            case .success(let message): appended.append(message)
+            case .failure(let error): failure = error
+            }
+        }
+        guard let failure else {
+            root.log.resolve(position)
+            return .stored(appended)
+        }
+        await takeBack(position, targets, accounts, results)
+        return .failed(failure)
+    }
+
+    private enum Written: Sendable {
+        case carriedOut(LogPosition, [Result<AppendedMessage, StoreError>])
+        case failed(StoreError)
+        case unavailable
+    }
+
+    /// Into the log, and from there to the accounts' threads.
+    private func store(_ entry: LogEntry, _ accounts: [AccountRef]) async -> Written {
+        let source: MessageSource =
+            accounts.count == 1
+            ? .octets(entry.octets) : .shared(SharedMessage(entry.octets, date: entry.date))
+        return await unsafe withUnsafeContinuation {
+            (continuation: UnsafeContinuation<Written, Never>) in
+            root.log.submit(entry) { outcome in
+                switch outcome {
+                case .unavailable: unsafe continuation.resume(returning: .unavailable)
+                case .failed(let error): unsafe continuation.resume(returning: .failed(error))
+                case .written(let position):
+                    let commit = Commit(accounts.count) { results in
+                        unsafe continuation.resume(returning: .carriedOut(position, results))
+                    }
+                    for (index, target) in entry.targets.enumerated() {
+                        let message = PendingAppend(
+                            mailbox: target.mailbox, flags: entry.flags, date: entry.date,
+                            source: source, unique: target.unique, position: position)
+                        self.post(message, to: accounts[index]) { commit.finished(index, $0) }
+                    }
+                }
+            }
+        }
+    }
+
+    /// From the log's thread, so that an account gets its messages in the log's order.
+    private func post(
+        _ message: PendingAppend, to account: AccountRef,
+        _ done: @escaping @Sendable (Result<AppendedMessage, StoreError>) -> Void
+    ) {
+        let lane = lane(of: account.address)
+        lane.enqueue(QueuedAppend(message, done), for: account)
+        post(on: lane) { lane.drain(account) }
+    }
+
+    // MARK: - Taking back
+
+    /// First the log says so, durably: a crash in between must not leave it with some. Only what
+    /// was taken back everywhere may leave the log.
+    private func takeBack(
+        _ position: LogPosition, _ targets: [LogEntry.Target], _ accounts: [AccountRef],
+        _ results: [Result<AppendedMessage, StoreError>]
+    ) async {
+        let log = root.log
+        let outcome = await unsafe withUnsafeContinuation {
+            (continuation: UnsafeContinuation<LogOutcome, Never>) in
+            log.abort(position) { unsafe continuation.resume(returning: $0) }
+        }
+        if case .written = outcome {
+        } else {
+            Log.error(
+                "delivery may be stored at the next start", [LogField("reason", "\(outcome)")])
+        }
+        var left: [Retraction] = []
+        for (index, result) in results.enumerated() {
+            // What failed has taken its own traces away.
+            guard case .success = result else { continue }
+            let retraction = Retraction(
+                position: position, target: targets[index], account: accounts[index])
+            if await !retract(retraction) { left.append(retraction) }
+        }
+        if left.isEmpty {
+            log.resolve(position)
+        } else {
+            retractions.withLock { $0 += left }
+        }
+    }
+
+    private func retract(_ retraction: Retraction) async -> Bool {
+        let outcome = await perform(retraction.account) { store throws(StoreError) in
+            try store.retract(retraction.target.unique, from: retraction.target.mailbox)
+        }
+        // An account that was removed meanwhile has nothing to take back.
+        if case .failure(let error) = outcome { return error == .noSuchAccount }
+        return true
+    }
+
+    /// Tries again what could not be taken back, and what could not be stored at the start.
+    func retryDeliveries() async {
+        let waiting = retractions.withLock { waiting in
+            defer { waiting = [] }
+            return waiting
+        }
+        var left: [Retraction] = []
+        for retraction in waiting where await !retract(retraction) { left.append(retraction) }
+        let open = Set(left.map(\.position))
+        for position in Set(waiting.map(\.position)) where !open.contains(position) {
+            root.log.resolve(position)
+        }
+        if !left.isEmpty { retractions.withLock { $0 += left } }
+        for address in root.postponedAccounts {
+            let account = AccountRef(
+                address: address, generation: addresses.generation(of: address))
+            _ = await perform(account) { store throws(StoreError) in
+                try store.redoPostponed()
+            }
+        }
+    }
+}
+
+/// A message that has to go again, because another account could not store it.
+struct Retraction: Sendable {
+    var position: LogPosition
+    var target: LogEntry.Target
+    var account: AccountRef
+}

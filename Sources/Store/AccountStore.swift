@@ -39,11 +39,9 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     var fillPosition = Int64.min
 
     let root: MailRoot
-    let account: File
-    let maildir: File
+    let account: File, maildir: File
     let path: String
-    /// Open once somebody searched or indexed; see SearchWork.swift.
-    var searchIndex: SearchIndex?
+    var searchIndex: SearchIndex?  // open while it is of use: SearchWork.swift
     private var opened: Database?
     /// Why the database must not be used any more, until it is opened anew.
     private var spoiled: StoreError?
@@ -105,7 +103,6 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     package func close() throws(StoreError) {
         guard !isClosed else { return }
         isClosed = true
-        searchIndex = nil
         var closing: Int64?
         defer {
             dropIndex(checkpoint: spoiled == nil)
@@ -120,7 +117,6 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     /// Closes as a crash would: for tests.
     package func abandon() {
         isClosed = true
-        searchIndex = nil
         dropIndex(checkpoint: false)
     }
 
@@ -494,6 +490,7 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     }
 
     private func dropIndex(checkpoint: Bool) {
+        searchIndex = nil
         folders = [:]
         opened?.close(checkpoint: checkpoint)
         opened = nil

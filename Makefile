@@ -21,7 +21,7 @@ build:         ; $(SWIFT) build $(FLAGS)
 unit:          ; $(SWIFT) test $(FLAGS)
 release:       ; $(SWIFT) build $(FLAGS) $(RELEASE)
 end-to-end:    ; Tests/EndToEnd/run --bin .build/release
-crash:         ; Tests/EndToEnd/run --bin .build/release --only crash --rounds 200
+crash:         ; Tests/EndToEnd/run --bin .build/release --only crash --rounds 1000 --seconds 0
 scale:         ; Tests/Scale/run --bin .build/release
 units:         ; tools/check-units
 system:        ; Tests/System/systemd.sh .build/release

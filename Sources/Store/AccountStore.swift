@@ -7,21 +7,6 @@
 import Bytes
 import Mail
 
-/// Moments at which what is on disk has a name in docs/store.md. Tests copy the disk there.
-package enum DurableState: String, CaseIterable, Sendable {
-    case bytesDurable, nameDurable, rowDurable
-    case accountMade
-    case recordDurable, fileNamed, rowWritten, mailSynced, abortDurable
-    case copyLinked, copyCommitted, moveUnlinked
-    case flagsCommitted, namesRenamed, namesCommitted
-    case expungeCommitted, expungeUnlinked
-    case folderMade, createCommitted
-    case deleteCommitted, deleteMoved, deleteDone
-    case renameCommitted, renameMoved, renameDone
-    case migrationRehearsed, migrationKept, migrationDone
-    case adoptRenamed, adoptCommitted, adoptRetired
-}
-
 /// One account's mailboxes. Never used from two threads at once, never from an event loop.
 package final class AccountStore: @unchecked Sendable {  // safe: confined to its account's lane
     package let address: EmailAddress
@@ -81,13 +66,6 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     }
 
     deinit { opened?.close(checkpoint: false) }
-
-    /// The account's directories and files are made, or a crash had stopped that: one sync for all
-    /// of them ends it, and until then nothing in it was answered for.
-    var isMaking: Bool { !accountState.hasDefaults }
-
-    /// What a change of directories or counters relies on.
-    var durability: Durability { isMaking ? .making : .full }
 
     private static func openMaildir(in account: Int32) throws(StoreError) -> File {
         let name = PathOctets("Maildir")

@@ -92,6 +92,13 @@ extension AccountStore {
         reached(.createCommitted)
     }
 
+    /// The account's directories and files are made, or a crash had stopped that: one sync for all
+    /// of them ends it, and until then nothing in it was answered for.
+    var isMaking: Bool { !accountState.hasDefaults }
+
+    /// What a change of directories or counters relies on.
+    var durability: Durability { isMaking ? .making : .full }
+
     /// INBOX is always there; the others once, so that a user may delete them.
     func makeDefaults() throws(StoreError) {
         let isForeign = try hasForeignSubscriptions()

@@ -22,7 +22,7 @@ unit:          ; $(SWIFT) test $(FLAGS)
 release:       ; $(SWIFT) build $(FLAGS) $(RELEASE)
 end-to-end:    ; Tests/EndToEnd/run --bin .build/release
 crash:         ; Tests/EndToEnd/run --bin .build/release --only crash --rounds 1000 --seconds 0
-scale:         ; Tests/Scale/run --bin .build/release
+scale:         ; Tests/Scale/run --bin .build/release --times
 units:         ; tools/check-units
 system:        ; Tests/System/systemd.sh .build/release
 fmt:           ; $(SWIFT) format --in-place --parallel --recursive Package.swift Sources Tests

@@ -36,6 +36,8 @@ extension AccountStore {
     }
 
     func expungeNow(_ folder: Folder, _ uids: [UInt32]) throws(StoreError) -> [UInt32] {
+        // The log does not look for files that were put aside: they are durable before they are.
+        if root.retention.isOn { try synchronizeUnsynced(folder, uids) }
         let modSeq = try folder.nextModSeq()
         let doomed = try transaction { () throws(StoreError) in
             try removeInTransaction(folder, uids, modSeq)

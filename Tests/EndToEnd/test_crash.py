@@ -186,12 +186,14 @@ class Crash(unittest.TestCase):
             while rounds < ROUNDS and time.monotonic() < end:
                 daemon = DAEMONS[rounds % len(DAEMONS)]
                 pid = suite.pid(daemon)
-                self.assertIsNotNone(pid, f"{daemon} is not there in round {rounds}")
+                self.assertIsNotNone(pid, f"{daemon} is not there in round {rounds}: "
+                                     f"{suite.log_text()[-4000:]}")
                 time.sleep(random.uniform(0.0, 0.15))
                 os.kill(pid, signal.SIGKILL)
                 back = eventually(lambda: suite.pid(daemon) not in (None, pid) and
                                   suite.health(daemon)[0] == 200, 15)
-                self.assertTrue(back, f"{daemon} did not come back in round {rounds}")
+                self.assertTrue(back, f"{daemon} did not come back in round {rounds}: "
+                                f"{suite.log_text()[-4000:]}")
                 rounds += 1
         finally:
             for worker in workers:

@@ -6,6 +6,7 @@
 #define MARTLET_CLINUX_H
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -218,6 +219,13 @@ static inline void martlet_start_writing(int fd) { (void)sync_file_range(fd, 0, 
 extern int renameat2(int, const char *, int, const char *, unsigned int);
 static inline int martlet_rename_new(int from, const char *name, int to, const char *target) {
     return renameat2(from, name, to, target, 1);
+}
+
+// The name of a directory entry and its length. Never a copy of d_name as such: an entry is only as
+// long as its name, and the 256 octets of the array may reach behind the end of the buffer.
+static inline const char *martlet_entry_name(const struct dirent *entry, size_t *length) {
+    *length = strlen(entry->d_name);
+    return entry->d_name;
 }
 
 // Declared only to _GNU_SOURCE.

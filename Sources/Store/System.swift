@@ -437,9 +437,9 @@ enum System {
                 guard errno == 0 else { throw .system("read directory") }
                 return
             }
-            let name = unsafe withUnsafeBytes(of: entry.pointee.d_name) { buffer in
-                unsafe [UInt8](buffer.prefix { $0 != 0 })
-            }
+            var length = 0
+            let start = unsafe martlet_entry_name(entry, &length)
+            let name = unsafe [UInt8](UnsafeRawBufferPointer(start: start, count: length))
             if name != [0x2E], name != [0x2E, 0x2E] { body(name) }
         }
     }

@@ -116,9 +116,10 @@ enum Files {
         defer { unsafe closedir(stream) }
         var names: [String] = []
         while let entry = unsafe readdir(stream) {
-            let name = unsafe withUnsafeBytes(of: entry.pointee.d_name) { octets in
-                unsafe String(decoding: octets.prefix { $0 != 0 }, as: UTF8.self)
-            }
+            var length = 0
+            let start = unsafe martlet_entry_name(entry, &length)
+            let name = unsafe String(
+                decoding: UnsafeRawBufferPointer(start: start, count: length), as: UTF8.self)
             if name != "." && name != ".." { names.append(name) }
         }
         return names.sorted()

@@ -145,9 +145,8 @@ func removeTree(_ path: String, depth: Int = 0) {
     if depth < 12, let stream = opendir(path) {
         var names: [String] = []
         while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) { octets in
-                String(decoding: octets.prefix { $0 != 0 }, as: UTF8.self)
-            }
+            var length = 0
+            let name = String(cString: martlet_entry_name(entry, &length))
             if name != ".", name != ".." { names.append(name) }
         }
         closedir(stream)

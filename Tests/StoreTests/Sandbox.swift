@@ -3,6 +3,7 @@
 // A mail root in a temporary directory, and what tests ask of the disk behind the store's back.
 
 import Bytes
+import CLinux
 import Glibc
 import Mail
 import Synchronization
@@ -75,9 +76,8 @@ func names(_ path: String) -> [String] {
     defer { closedir(stream) }
     var names: [String] = []
     while let entry = readdir(stream) {
-        let name = withUnsafeBytes(of: entry.pointee.d_name) { buffer in
-            String(decoding: buffer.prefix { $0 != 0 }, as: UTF8.self)
-        }
+        var length = 0
+        let name = String(cString: martlet_entry_name(entry, &length))
         if name != ".", name != ".." { names.append(name) }
     }
     return names.sorted()

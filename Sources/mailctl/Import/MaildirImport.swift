@@ -194,9 +194,9 @@ enum MaildirImport {
         }
         defer { unsafe closedir(stream) }
         while let entry = unsafe readdir(stream) {
-            let name = unsafe withUnsafeBytes(of: entry.pointee.d_name) { octets in
-                unsafe Array(octets.prefix { $0 != 0 })
-            }
+            var length = 0
+            let start = unsafe martlet_entry_name(entry, &length)
+            let name = unsafe [UInt8](UnsafeRawBufferPointer(start: start, count: length))
             if MaildirName(name) != nil { try body(name) }
         }
     }

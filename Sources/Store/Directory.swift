@@ -70,6 +70,7 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
         try System.makeDirectory(PathOctets(stateDirectory))
         let real = try System.realPath(stateDirectory)
         let directory = try System.openDirectory(PathOctets(real))
+        try removeLeftCopies(in: directory.descriptor)
         let copy = try DirectoryText.read(in: directory.descriptor)
         if copy != nil, try isDamaged(in: directory.descriptor, real) {
             try moveAside(in: directory.descriptor)

@@ -16,10 +16,24 @@ package struct RestoredDirectory: Equatable, Sendable {
 }
 
 extension Directory {
+    private static let copyName = "directory-copy-"
+    private static let restoreName = "directory-restore-"
+
+    /// Removes what a crash left of copies: they hold password hashes and belong to nobody.
+    static func removeLeftCopies(in directory: Int32) throws(StoreError) {
+        let prefixes = [PathOctets(copyName), PathOctets(restoreName)]
+        for name in try System.names(in: directory)
+        where prefixes.contains(where: { name.starts(with: $0) }) {
+            try System.unlink(name, in: directory)
+        }
+    }
+
     /// A consistent copy as a file of its own, without a name, open for reading.
     package func copy() throws(StoreError) -> SharedDescriptor {
         let stamp = System.now()
-        let path = "\(try statePath())/directory-copy-\(stamp.seconds)-\(stamp.microseconds).sqlite"
+        let path =
+            "\(try statePath())/\(Self.copyName)\(stamp.seconds)-\(stamp.microseconds).sqlite"
+        // What stays, here or after a crash, is removed at the next start.
         defer { _ = try? System.unlink(PathOctets(path), in: AT_FDCWD) }
         try locked { () throws(StoreError) in
             let vacuum = try database.statement(text: "VACUUM INTO ?1")
@@ -66,7 +80,7 @@ extension Directory {
         from copy: StagedMessage, account: EmailAddress?
     ) throws(StoreError) -> RestoredDirectory {
         let stamp = System.now()
-        let name = "directory-restore-\(stamp.seconds)-\(stamp.microseconds).sqlite"
+        let name = "\(Self.restoreName)\(stamp.seconds)-\(stamp.microseconds).sqlite"
         let path = "\(try statePath())/\(name)"
         defer {
             for suffix in ["", "-wal", "-shm", "-journal"] {
@@ -90,6 +104,7 @@ extension Directory {
         let attach = try database.statement(text: "ATTACH ?1 AS copied")
         attach.set(text: 1, path)
         try attach.run()
+        // A copy that stays attached makes the next restore fail with a reason, and nothing else.
         defer { _ = try? database.run(text: "DETACH copied") }
         guard
             try database.number(text: "PRAGMA copied.user_version")

@@ -41,6 +41,19 @@ struct DirectoryTests {
         #expect(try directory.account(alice) == nil)
     }
 
+    @Test func `copies that a crash left behind are removed at the next start`() throws {
+        let path = Sandbox.temporary()
+        defer { run("/bin/rm", "-rf", path) }
+        try open(path).close()
+        let left = ["directory-copy-1-2.sqlite", "directory-restore-1-2.sqlite-wal"]
+        for name in left { writeFile("\(path)/\(name)", octets("hashes")) }
+        writeFile("\(path)/directory-copying", octets("not ours"))
+        try open(path).close()
+        let found = names(path)
+        #expect(left.allSatisfy { !found.contains($0) })
+        #expect(found.contains("directory-copying") && found.contains("directory.sqlite"))
+    }
+
     @Test func `domains are added, listed and removed when empty`() throws {
         let path = Sandbox.temporary()
         defer { run("/bin/rm", "-rf", path) }

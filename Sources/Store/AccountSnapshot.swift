@@ -169,7 +169,7 @@ extension AccountStore {
             let name = try row.step() ? row.octets(0) : nil
             row.reset()
             guard let name, FileName.unique(of: name) == wanted.unique else { break }
-            if let file = try System.openFile(name, in: folder.current.descriptor) { return file }
+            if let file = try folder.blobs.openFile(name) { return file }
         }
         guard !wanted.unique.isEmpty, !wanted.unique.contains(0), !wanted.unique.contains(0x2F),
             let held = try System.openDirectoryIfPresent(

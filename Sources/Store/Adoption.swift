@@ -111,7 +111,7 @@ extension AccountStore {
             _ = keywords.makeFlag(keyword)
         }
         guard keywords != folder.keywords else { return }
-        try keywords.write(in: folder.root.descriptor)
+        try folder.blobs.write(keywords)
         folder.keywords = keywords
     }
 
@@ -144,7 +144,7 @@ extension AccountStore {
         folder.needsScan = false
         if adopting.count > 0 { notify(.adopted, folder.name.text, count: adopting.count) }
         if let foreign = adopting.foreign {
-            try ForeignUIDs.retire(foreign.server, in: folder.root.descriptor)
+            try folder.blobs.retire(foreign.server)
             reached(.adoptRetired)
         }
         return true
@@ -154,8 +154,7 @@ extension AccountStore {
     private func adopt(
         _ folder: Folder, _ adopting: Adopting, _ candidates: ArraySlice<Candidate>
     ) throws(StoreError) {
-        let current = folder.current.descriptor
-        if try System.status(current).time != adopting.expected { adopting.expected = 0 }
+        if try folder.blobs.time != adopting.expected { adopting.expected = 0 }
         let isKept = adopting.next <= adopting.kept.count && !candidates.isEmpty
         if !isKept { adopting.passMark(folder) }
         if isKept, let last = candidates.last { folder.uidNext = last.uid + 1 }
@@ -176,7 +175,7 @@ extension AccountStore {
             try folder.synchronize()
             reached(.adoptRenamed)
         }
-        if adopting.expected != 0 { adopting.expected = try System.status(current).time }
+        if adopting.expected != 0 { adopting.expected = try folder.blobs.time }
         if adopting.isDone {
             folder.adopting = nil
             folder.currentTime = adopting.expected
@@ -193,21 +192,19 @@ extension AccountStore {
     private func take(
         _ folder: Folder, _ adopting: Adopting, _ candidate: Candidate, _ uid: UInt32
     ) throws(StoreError) -> Adoption? {
-        let path = candidate.isNew ? .new + [0x2F] + candidate.name : candidate.name
-        let parent = candidate.isNew ? folder.root.descriptor : folder.current.descriptor
-        guard let listed = try System.status(path, in: parent) else { return nil }
+        let (listedName, isNew) = (candidate.name, candidate.isNew)
+        guard let listed = try folder.blobs.status(listedName, isNew: isNew) else { return nil }
         guard listed.isRegular else {
             ignore(folder, candidate.name)
             return nil
         }
-        guard let opened = try System.openFile(path, in: parent) else { return nil }
+        guard let opened = try folder.blobs.open(listedName, isNew: isNew) else { return nil }
         var file = FileName(candidate.name)
         let isOurs = file.isOurs && file.fileSize == listed.size
         if let foreign = adopting.foreign { complete(&file, foreign, folder, listed.size) }
         if candidate.needsName { file = file.renamed(root.makeUniqueName()) }
         let size = listed.size
-        let head = try System.read(
-            opened.descriptor, from: 0, count: min(Int(size), MessageSummary.window))
+        let head = try opened.read(from: 0, count: min(Int(size), MessageSummary.window))
         // Sizes that another program wrote count if they fit the file.
         let isCounted = file.fileSize == size && (file.wireSize.map { $0 >= size } ?? false)
         if !isOurs, !isCounted {
@@ -225,15 +222,13 @@ extension AccountStore {
             name = file.octets
         }
         guard let name else { return nil }
-        if candidate.isNew || name != candidate.name {
+        if isNew || name != listedName {
             // rename(2) replaces: never another message.
-            guard try System.status(name, in: folder.current.descriptor) == nil else {
+            guard try folder.blobs.status(name) == nil else {
                 ignore(folder, candidate.name)
                 return nil
             }
-            guard
-                try System.rename(path, in: parent, to: name, in: folder.current.descriptor)
-            else { return nil }
+            guard try folder.blobs.rename(listedName, isNew: isNew, to: name) else { return nil }
         }
         return Adoption(
             uid: uid, file: file, name: name, size: UInt32(clamping: file.wireSize ?? size),

@@ -123,25 +123,7 @@ extension AccountStore {
                 results[index] = .failure(error)
             }
         }
-        if range.count > 1, batch[range.lowerBound].position == nil {
-            // All at once: the first sync then finds most of the work of the others done.
-            for batch in folders {
-                for draft in batch.drafts { System.startWriting(draft.file.descriptor) }
-            }
-        }
-        for at in folders.indices {
-            folders[at].drafts.removeAll { draft in
-                guard draft.pending.position == nil, case .octets = draft.pending.source
-                else { return false }
-                do throws(StoreError) {
-                    try System.synchronize(draft.file.descriptor, "message")
-                    return false
-                } catch {
-                    results[draft.index] = .failure(error)
-                    return true
-                }
-            }
-        }
+        if batch[range.lowerBound].position == nil { prepareDrafts(&folders, &results) }
         folders.removeAll { $0.drafts.isEmpty }
         guard !folders.isEmpty else { return }
         let position = batch[range].last?.position
@@ -174,13 +156,12 @@ extension AccountStore {
         case .octets(let octets):
             let date = pending.date ?? System.now().seconds
             guard let size = UInt32(exactly: octets.count) else { throw .limit }
-            let file = try root.staging.makeFile(
-                octets, in: folder.current.descriptor, date: pending.date)
+            let file = try folder.blobs.draft(octets, date: pending.date)
             return Draft(
                 index, pending, file, size: size, date: date, MessageSummary(octets, isWhole: true))
         case .shared(let shared):
             guard let size = UInt32(exactly: shared.octets.count) else { throw .limit }
-            let (file, summary) = try shared.made(root.staging, near: folder.current.descriptor)
+            let (file, summary) = try folder.blobs.draft(shared)
             return Draft(index, pending, file, size: size, date: shared.date, summary)
         case .staged(let staged):
             guard let size = UInt32(exactly: staged.size) else { throw .limit }
@@ -188,7 +169,7 @@ extension AccountStore {
             let date = pending.date ?? staged.date
             if date != staged.date {
                 // Its time is shared by every account it goes to: this one gets its own bytes.
-                file = try duplicate(file, near: folder.current.descriptor, date: date)
+                file = try folder.blobs.duplicate(file.descriptor, date: date)
             }
             let head = try System.read(
                 file.descriptor, from: 0, count: MessageSummary.window)
@@ -198,34 +179,19 @@ extension AccountStore {
         }
     }
 
-    /// A durable copy of the bytes, where a hard link cannot serve.
-    func duplicate(
-        _ file: MessageFile, near directory: Int32, date: SecondsSince1970
-    ) throws(StoreError) -> MessageFile {
-        let copy = try root.staging.makeFile([], in: directory, date: nil)
-        var offset: Int64 = 0
-        while true {
-            let chunk = try System.read(
-                file.descriptor, from: offset, count: MessageText.chunkOctets)
-            if chunk.isEmpty { break }
-            try System.write(chunk, to: copy.descriptor)
-            offset += Int64(chunk.count)
+    /// Bytes that are not durable yet become so, those of all folders together.
+    private func prepareDrafts(
+        _ folders: inout [FolderBatch], _ results: inout [Result<AppendedMessage, StoreError>?]
+    ) {
+        let unsynced = folders.flatMap(\.drafts).filter { draft in
+            if case .octets = draft.pending.source { true } else { false }
         }
-        try System.setModificationTime(copy.descriptor, date)
-        try System.synchronize(copy.descriptor, "message")
-        return copy
-    }
-
-    /// Gives an open, durable file its name in cur/.
-    func place(
-        _ file: MessageFile, in folder: Folder, as name: PathOctets, date: SecondsSince1970
-    ) throws(StoreError) {
-        let current = folder.current.descriptor
-        if try System.link(file.descriptor, as: name, in: current) { return }
-        let copy = try duplicate(file, near: current, date: date)
-        guard try System.link(copy.descriptor, as: name, in: current) else {
-            throw .file("link", errno: 18)
+        guard !unsynced.isEmpty else { return }
+        let outcomes = folders[0].folder.blobs.prepare(unsynced.map(\.file))
+        for (draft, error) in zip(unsynced, outcomes) {
+            if let error { results[draft.index] = .failure(error) }
         }
+        for at in folders.indices { folders[at].drafts.removeAll { results[$0.index] != nil } }
     }
 
     private func placeDrafts(
@@ -237,22 +203,22 @@ extension AccountStore {
             draft.flags = Self.flags(draft.pending.flags, &keywords)
         }
         if keywords != folder.keywords {
-            try keywords.write(in: folder.root.descriptor)
+            try folder.blobs.write(keywords)
             folder.keywords = keywords
         }
         batch.modSeq = try folder.nextModSeq()
-        for draft in batch.drafts {
-            let uid = try folder.reserveUID(draft.pending.wanted)
-            let file = FileName(
-                unique: (draft.pending.unique ?? root.makeUniqueName()).octets,
-                fileSize: Int64(draft.size), uid: uid, flags: draft.flags)
-            guard let name = file.octets else { throw .notPermitted }
-            try place(draft.file, in: folder, as: name, date: draft.date)
-            draft.uid = uid
-            draft.name = name
-        }
+        for draft in batch.drafts { draft.uid = try folder.reserveUID(draft.pending.wanted) }
+        let names = try folder.blobs.put(
+            batch.drafts.map { draft in
+                (
+                    draft.file,
+                    BlobLabel(
+                        unique: draft.pending.unique ?? root.makeUniqueName(), size: draft.size,
+                        uid: draft.uid, flags: draft.flags, date: draft.date)
+                )
+            }, isSynced ? .full : .logged)
+        for (draft, name) in zip(batch.drafts, names) { draft.name = name }
         try folder.ownChange()
-        if isSynced { try folder.synchronize() }
     }
 
     /// Flags of a new message. A mailbox without letters left keeps the message without the
@@ -298,7 +264,7 @@ extension AccountStore {
         batch.folder.needsScan = true
         for draft in batch.drafts where !draft.name.isEmpty {
             do throws(StoreError) {
-                try System.unlink(draft.name, in: batch.folder.current.descriptor)
+                try batch.folder.blobs.delete(draft.name)
             } catch {
                 notify(.postponed, "unlink in \(batch.folder.name.text): \(error)")
             }
@@ -326,9 +292,8 @@ extension AccountStore {
             }
             if !uids.isEmpty { _ = try expungeNow(inbox, uids) }
             // A name without a row: the append failed before its last step.
-            for name in try System.names(in: inbox.current.descriptor)
-            where FileName.unique(of: name) == unique.octets {
-                try System.unlink(name, in: inbox.current.descriptor)
+            for name in try inbox.blobs.names() where FileName.unique(of: name) == unique.octets {
+                try inbox.blobs.delete(name)
             }
             try inbox.ownChange()
             try inbox.synchronize()

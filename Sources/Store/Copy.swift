@@ -117,7 +117,7 @@ extension AccountStore {
             messages[index].flags = Self.flags(named, &keywords)
         }
         if keywords != target.keywords {
-            try keywords.write(in: target.root.descriptor)
+            try target.blobs.write(keywords)
             target.keywords = keywords
         }
     }
@@ -129,41 +129,24 @@ extension AccountStore {
         var uid = try target.reserveUIDs(messages.count)
         let modSeq = try target.nextModSeq()
         for index in messages.indices {
-            let message = messages[index]
-            var file = FileName(message.sourceName).renamed(root.makeUniqueName())
-            file.uid = uid
-            file.flags = message.flags
-            guard let name = file.octets else { throw .notPermitted }
-            guard try link(message, source, as: name, target) else {
-                source.needsScan = true
-                continue
-            }
             messages[index].uid = uid
-            messages[index].name = name
             uid += 1
         }
-        try target.ownChange()
-        try target.synchronize()
-        return modSeq
-    }
-
-    /// False if the source's file is gone.
-    private func link(
-        _ message: CopiedMessage, _ source: Folder, as name: PathOctets, _ target: Folder
-    ) throws(StoreError) -> Bool {
-        let linked = try System.link(
-            message.sourceName, in: source.current.descriptor, as: name,
-            in: target.current.descriptor)
-        guard linked == false else { return linked != nil }
-        guard let opened = try System.openFile(message.sourceName, in: source.current.descriptor)
-        else { return false }
-        let file = MessageFile(opened, name: nil, directory: -1)
-        let copy = try duplicate(
-            file, near: target.current.descriptor, date: message.entry.internalDate)
-        guard try System.link(copy.descriptor, as: name, in: target.current.descriptor) else {
-            throw .file("link", errno: 18)
+        let names = try target.blobs.copy(
+            messages.map { message in
+                (
+                    message.sourceName,
+                    BlobLabel(
+                        unique: root.makeUniqueName(), size: message.entry.size, uid: message.uid,
+                        flags: message.flags, date: message.entry.internalDate)
+                )
+            }, from: source.blobs)
+        for index in messages.indices {
+            messages[index].name = names[index] ?? []
+            if names[index] == nil { source.needsScan = true }
         }
-        return true
+        try target.ownChange()
+        return modSeq
     }
 
     private func insertCopy(
@@ -185,7 +168,7 @@ extension AccountStore {
         target.needsScan = true
         for message in messages where !message.name.isEmpty {
             do throws(StoreError) {
-                try System.unlink(message.name, in: target.current.descriptor)
+                try target.blobs.delete(message.name)
             } catch {
                 notify(.postponed, "unlink in \(target.name.text): \(error)")
             }

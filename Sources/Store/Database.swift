@@ -186,8 +186,8 @@ import Mail
     }
 }
 
-/// What a transaction relies on.
-enum Durability {
+/// What a change relies on.
+package enum Durability: Sendable {
     /// The database's own log is synced when it commits.
     case full
     /// The delivery log has what it does.

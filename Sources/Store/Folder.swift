@@ -11,8 +11,7 @@ final class Folder {
     var name: MailboxName
     /// Below the Maildir; empty for INBOX.
     var directory: PathOctets
-    let root: File
-    let current: File
+    let blobs: MaildirBlobs
     var state: FolderState
     var keywords: KeywordTable
     var uidNext: UInt32
@@ -32,13 +31,7 @@ final class Folder {
     var hasLostRows = false
     /// cur/ must be compared with the rows before it is used again.
     var needsScan = false
-    /// Rows of `doomed` whose files are unlinked, but not durably.
-    var hasUnlinkedDoomed = false
-    /// Rows of `doomed` whose files are durably gone.
-    private(set) var canClearDoomed = false
     var expungesSincePrune = 0
-    /// Where today's expunged files go, once there was one.
-    var shelf: Shelf?
     var lastUse: UInt64 = 0
 
     /// Changes since `recentStart`, by rising MODSEQ: spares a scan of all rows per event.
@@ -52,15 +45,14 @@ final class Folder {
     var counts: (modSeq: UInt64, messages: UInt32, unseen: UInt32, deleted: UInt32, size: UInt64)?
 
     init(
-        id: MailboxID, name: MailboxName, directory: PathOctets, root: consuming File,
-        current: consuming File, state: FolderState, keywords: KeywordTable, uidNext: UInt32,
-        modSeq: UInt64, floor: UInt64, currentTime: Int64, newTime: Int64
+        id: MailboxID, name: MailboxName, directory: PathOctets, blobs: MaildirBlobs,
+        state: FolderState, keywords: KeywordTable, uidNext: UInt32, modSeq: UInt64,
+        floor: UInt64, currentTime: Int64, newTime: Int64
     ) {
         self.id = id
         self.name = name
         self.directory = directory
-        self.root = root
-        self.current = current
+        self.blobs = blobs
         self.state = state
         self.keywords = keywords
         self.uidNext = uidNext
@@ -136,7 +128,7 @@ final class Folder {
             var raised = state
             let (mark, overflow) = next.addingReportingOverflow(FolderState.uidStep)
             raised.uidMark = overflow ? .max : mark
-            try raised.write(in: root.descriptor)
+            try blobs.write(raised)
             state = raised
         }
         uidNext = next
@@ -149,7 +141,7 @@ final class Folder {
         if next >= state.modSeqMark {
             var raised = state
             raised.modSeqMark = next + FolderState.modSeqStep
-            try raised.write(in: root.descriptor)
+            try blobs.write(raised)
             state = raised
         }
         modSeq = next
@@ -157,20 +149,22 @@ final class Folder {
     }
 
     /// Makes names made and removed in cur/ durable.
-    func synchronize() throws(StoreError) {
-        try System.synchronize(current.descriptor, "cur")
-        try shelf?.synchronize()
-        if hasUnlinkedDoomed {
-            hasUnlinkedDoomed = false
-            canClearDoomed = true
-        }
+    func synchronize() throws(StoreError) { try blobs.synchronize() }
+
+    /// Rows of `doomed` whose files are unlinked, but not durably.
+    var hasUnlinkedDoomed: Bool {
+        get { blobs.hasUnlinkedDoomed }
+        set { blobs.hasUnlinkedDoomed = newValue }
     }
 
-    func doomedCleared() { canClearDoomed = false }
+    /// Rows of `doomed` whose files are durably gone.
+    var canClearDoomed: Bool { blobs.canClearDoomed }
+
+    func doomedCleared() { blobs.doomedCleared() }
 
     /// Notes the time of cur/ after this process changed it.
     func ownChange() throws(StoreError) {
-        currentTime = try System.status(current.descriptor).time
+        currentTime = try blobs.time
         isTimeStored = false
     }
 }

@@ -316,13 +316,10 @@ extension AccountStore {
             try scanFolders()
             throw .noSuchMailbox
         }
-        for name in [PathOctets.cur, .new, .tmp] {
-            try System.makeDirectory(name, in: root.descriptor)
-        }
-        let current = try System.openDirectory(.cur, in: root.descriptor)
+        let blobs = try MaildirBlobs(root, self.root.staging)
         var isBehind = uidNext == 0
         uidNext = max(uidNext, 1)
-        let read = try FolderState.read(in: root.descriptor)
+        let read = try blobs.readState()
         var made = FolderState(uidValidity: 0, specialUse: use)
         made.id = id
         var state = read ?? made
@@ -339,11 +336,11 @@ extension AccountStore {
         if read == nil || state.uidMark < uidMark || state.modSeqMark < modSeqMark {
             state.uidMark = max(state.uidMark, uidMark)
             state.modSeqMark = max(state.modSeqMark, modSeqMark)
-            try state.write(in: root.descriptor)
+            try blobs.write(state)
         }
-        let keywords = try KeywordTable.read(in: root.descriptor)
+        let keywords = try blobs.readKeywords()
         let folder = Folder(
-            id: id, name: name, directory: directory, root: root, current: current, state: state,
+            id: id, name: name, directory: directory, blobs: blobs, state: state,
             keywords: keywords, uidNext: uidNext, modSeq: modSeq, floor: floor,
             currentTime: times.0, newTime: times.1)
         folder.isBehind = isBehind

@@ -186,17 +186,18 @@ package final class IndexChecker: @unchecked Sendable {  // safe: on its account
 
     /// Beside cur/, new/ and tmp/ there are state files, ours and others'.
     private func checkRoot(_ store: AccountStore, _ folder: Folder) throws(StoreError) {
-        for name in try System.names(in: folder.root.descriptor) {
+        let directory = folder.blobs.directories.root
+        for name in try System.names(in: directory) {
             let isLeftover = name.starts(with: [UInt8]("martlet-new-"))
             let isMessage = FileName.looksLikeMessage(name)
             guard isLeftover || isMessage,
-                try System.status(name, in: folder.root.descriptor)?.isRegular == true
+                try System.status(name, in: directory)?.isRegular == true
             else { continue }
             if repairs {
                 if isLeftover {
-                    try System.unlink(name, in: folder.root.descriptor)
+                    try System.unlink(name, in: directory)
                 } else {
-                    try store.moveToLostAndFound(name, in: folder.root.descriptor)
+                    try store.moveToLostAndFound(name, in: directory)
                 }
             }
             add(.orphanFile, folder.name.octets, Self.text(name), isRepaired: repairs)
@@ -207,7 +208,7 @@ package final class IndexChecker: @unchecked Sendable {  // safe: on its account
         _ store: AccountStore, _ folder: Folder, _ place: Place
     ) throws(StoreError) {
         var odd: [PathOctets] = []
-        try System.eachName(in: folder.current.descriptor) { name in
+        try folder.blobs.eachName { name in
             guard name.first != 0x2E, !FileName.isBad(name) else {
                 odd.append(name)
                 return
@@ -254,7 +255,7 @@ package final class IndexChecker: @unchecked Sendable {  // safe: on its account
         let mailbox = folder.name.octets
         let unique = FileName.uniqueHash(of: row.name)
         let listed = place.names[unique]
-        guard let status = try System.status(row.name, in: folder.current.descriptor) else {
+        guard let status = try folder.blobs.status(row.name) else {
             if listed != nil {
                 place.renamed[unique] = row.uid
             } else {
@@ -298,7 +299,7 @@ package final class IndexChecker: @unchecked Sendable {  // safe: on its account
     ) throws(StoreError) {
         var wire = file.wireSize ?? status.size
         if file.wireSize != nil || file.fileSize != status.size,
-            let opened = try System.openFile(row.name, in: folder.current.descriptor)
+            let opened = try folder.blobs.open(row.name)
         {
             wire =
                 status.size
@@ -320,20 +321,16 @@ package final class IndexChecker: @unchecked Sendable {  // safe: on its account
         let mailbox = folder.name.octets
         if !place.names.isEmpty {
             let doomed = try store.doomedNames(place.id)
-            for name in try System.names(in: folder.current.descriptor) {
+            for name in try folder.blobs.names() {
                 let unique = FileName.uniqueHash(of: name)
                 guard place.names[unique] == name.hash else { continue }
                 try checkUnclaimed(store, folder, place, name, doomed)
             }
         }
-        for path in [PathOctets.new] {
-            guard let new = try System.openDirectoryIfPresent(path, in: folder.root.descriptor)
+        for name in try folder.blobs.newNames() ?? [] where name.first != 0x2E {
+            guard let status = try folder.blobs.status(name, isNew: true), !status.isRegular
             else { continue }
-            for name in try System.names(in: new.descriptor) where name.first != 0x2E {
-                guard let status = try System.status(name, in: new.descriptor), !status.isRegular
-                else { continue }
-                add(.foreignObject, mailbox, "new/\(Self.text(name))")
-            }
+            add(.foreignObject, mailbox, "new/\(Self.text(name))")
         }
         guard repairs, place.needsScan else { return }
         folder.needsScan = true
@@ -345,9 +342,10 @@ package final class IndexChecker: @unchecked Sendable {  // safe: on its account
         _ doomed: Set<PathOctets>
     ) throws(StoreError) {
         let mailbox = folder.name.octets
-        guard let status = try System.status(name, in: folder.current.descriptor) else { return }
+        guard let status = try folder.blobs.status(name) else { return }
         if status.isDirectory {
-            let count = try store.strayFiles(name, in: folder.current.descriptor, move: repairs)
+            let current = folder.blobs.directories.current
+            let count = try store.strayFiles(name, in: current, move: repairs)
             add(
                 .foreignObject, mailbox, "directory \(Self.text(name)) with \(count) files",
                 isRepaired: repairs && count > 0)

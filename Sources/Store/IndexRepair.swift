@@ -114,7 +114,7 @@ extension AccountStore {
         var state = folder.state
         state.uidMark = max(state.uidMark, folder.uidNext + FolderState.uidStep)
         state.modSeqMark = max(state.modSeqMark, folder.modSeq + FolderState.modSeqStep)
-        try state.write(in: folder.root.descriptor)
+        try folder.blobs.write(state)
         folder.state = state
         try transaction { () throws(StoreError) in try putCounters(folder) }
         noteChange(folder)
@@ -124,9 +124,7 @@ extension AccountStore {
     func renameToRow(_ folder: Folder, _ row: CheckedRow) throws(StoreError) {
         var file = FileName(row.name)
         file.uid = row.uid
-        guard let name = file.octets,
-            try System.status(name, in: folder.current.descriptor) == nil
-        else { return }
+        guard let name = file.octets, try folder.blobs.status(name) == nil else { return }
         try rename(folder, row.uid, row.name, to: name)
     }
 
@@ -140,10 +138,7 @@ extension AccountStore {
 
     /// Clients have been told the row's.
     func restoreDate(_ folder: Folder, _ row: CheckedRow) throws(StoreError) {
-        guard let file = try System.openFile(row.name, in: folder.current.descriptor) else {
-            return
-        }
-        try System.setModificationTime(file.descriptor, row.date)
+        try folder.blobs.setDate(row.name, row.date)
     }
 
     /// Name and row get the sizes that the file has.
@@ -170,8 +165,7 @@ extension AccountStore {
     private func rename(
         _ folder: Folder, _ uid: UInt32, _ old: PathOctets, to name: PathOctets
     ) throws(StoreError) {
-        let current = folder.current.descriptor
-        guard try System.rename(old, in: current, to: name, in: current) else { return }
+        guard try folder.blobs.rename(old, to: name) else { return }
         try folder.ownChange()
         try folder.synchronize()
         let statement = try database.query(.setName).bind(folder.id.rawValue, Int64(uid))
@@ -181,12 +175,11 @@ extension AccountStore {
 
     /// A new name for a file whose own is none.
     func giveName(to name: PathOctets, in folder: Folder) throws(StoreError) {
-        let current = folder.current.descriptor
-        guard try System.status(name, in: current)?.isRegular == true else { return }
+        guard try folder.blobs.status(name)?.isRegular == true else { return }
         var file = FileName(name).renamed(root.makeUniqueName())
         file.uid = nil
         guard let fresh = file.octets else { return }
-        _ = try System.rename(name, in: current, to: fresh, in: current)
+        _ = try folder.blobs.rename(name, to: fresh)
     }
 
     // MARK: - lost+found
@@ -207,9 +200,7 @@ extension AccountStore {
         file.uid = nil
         file.flags = file.flags.intersection(.system)
         guard let fresh = file.octets else { throw .notPermitted }
-        guard try System.rename(name, in: directory, to: fresh, in: lost.current.descriptor) else {
-            return
-        }
+        guard try lost.blobs.take(name, from: directory, as: fresh) else { return }
         try lost.synchronize()
         try System.synchronize(directory, "directory")
         lost.needsScan = true

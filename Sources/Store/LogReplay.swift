@@ -370,7 +370,7 @@ extension AccountStore {
     private func removeHalf(_ row: Row) throws(StoreError) {
         let folder = try folder(row.mailbox)
         let modSeq = try folder.nextModSeq()
-        try System.unlink(row.name, in: folder.current.descriptor)
+        try folder.blobs.delete(row.name)
         try folder.ownChange()
         try transaction(.logged) { () throws(StoreError) in
             try removeRows(row.mailbox.rawValue, row.uid, modSeq)

@@ -131,7 +131,7 @@ extension AccountStore {
         guard folder.state.specialUse == .none else { return }
         var state = folder.state
         state.specialUse = use
-        try state.write(in: folder.root.descriptor)
+        try folder.blobs.write(state)
         folder.state = state
         try transaction { () throws(StoreError) in
             try database.query(.setSpecialUse).bind(id.rawValue, Int64(use.rawValue)).run()

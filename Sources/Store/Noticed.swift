@@ -65,7 +65,7 @@ extension AccountStore {
                 case .appeared(let name):
                     // One that has gone on is told of under its next name.
                     if try !isOwn(name, in: folder),
-                        try System.status(name, in: folder.current.descriptor) != nil
+                        try folder.blobs.status(name) != nil
                     {
                         folder.needsScan = true
                     }
@@ -100,7 +100,7 @@ extension AccountStore {
     /// another message now: it gets a name and a UID of its own.
     private func checkWritten(_ name: PathOctets, in folder: Folder) throws(StoreError) {
         guard try isOwn(name, in: folder), name.first != 0x2E,
-            let status = try System.status(name, in: folder.current.descriptor),
+            let status = try folder.blobs.status(name),
             status.isRegular
         else { return }
         var file = FileName(name)
@@ -110,8 +110,7 @@ extension AccountStore {
         file.wireSize = nil
         file.uid = nil
         guard let fresh = file.octets else { return }
-        _ = try System.rename(
-            name, in: folder.current.descriptor, to: fresh, in: folder.current.descriptor)
+        _ = try folder.blobs.rename(name, to: fresh)
         folder.needsScan = true
     }
 }

@@ -73,7 +73,7 @@ extension AccountStore {
         state.uidMark = 1
         if use != .none { state.specialUse = use }
         let (name, directory, modSeq) = (old.name, old.directory, old.modSeq + 1)
-        try state.write(in: old.root.descriptor)
+        try old.blobs.write(state)
         try transaction { () throws(StoreError) in
             try dropRows(old.id)
             try insertMailbox(

@@ -27,16 +27,16 @@ extension AccountStore {
         _ folder: Folder, _ uid: UInt32, _ part: MessagePart, inlineLimit: Int
     ) throws(StoreError) -> MessageContent? {
         guard let name = try fileName(folder, uid) else { return nil }
-        if let file = try System.openFile(name, in: folder.current.descriptor) {
-            return try content(file, FileName(name), part, inlineLimit, folder)
+        if let blob = try folder.blobs.open(name) {
+            return try content(blob, FileName(name), part, inlineLimit, folder)
         }
         // Another program renamed or removed it.
         folder.needsScan = true
         try refresh(folder)
         guard let name = try fileName(folder, uid),
-            let file = try System.openFile(name, in: folder.current.descriptor)
+            let blob = try folder.blobs.open(name)
         else { return nil }
-        return try content(file, FileName(name), part, inlineLimit, folder)
+        return try content(blob, FileName(name), part, inlineLimit, folder)
     }
 
     private func fileName(_ folder: Folder, _ uid: UInt32) throws(StoreError) -> PathOctets? {
@@ -46,30 +46,27 @@ extension AccountStore {
     }
 
     private func content(
-        _ file: consuming File, _ name: FileName, _ part: MessagePart, _ inlineLimit: Int,
+        _ blob: MaildirBlob, _ name: FileName, _ part: MessagePart, _ inlineLimit: Int,
         _ folder: Folder
     ) throws(StoreError) -> MessageContent {
-        let size = try System.status(file.descriptor).size
-        if part == .header {
-            return .octets(try header(file.descriptor, size, needsCRLF: name.needsCRLF))
-        }
-        guard !name.needsCRLF else {
-            return try converted(file.descriptor, size, inlineLimit, folder)
-        }
+        let size = blob.octets
+        if part == .header { return .octets(try header(blob, needsCRLF: name.needsCRLF)) }
+        guard !name.needsCRLF else { return try converted(blob, inlineLimit, folder) }
         guard size > inlineLimit else {
-            return .octets(try System.read(file.descriptor, from: 0, count: Int(size)))
+            return .octets(try blob.read(from: 0, count: Int(size)))
         }
         guard let octets = UInt32(exactly: size) else { throw .limit }
-        return .file(SharedDescriptor(file), size: octets)
+        return .file(try blob.file(), size: octets)
     }
 
     /// Up to and including the empty line; all of a message without one; at most 1 MiB.
     private func header(
-        _ descriptor: Int32, _ size: Int64, needsCRLF: Bool
+        _ blob: some BlobReader, needsCRLF: Bool
     ) throws(StoreError) -> [UInt8] {
+        let size = blob.octets
         var count = 8 << 10
         while true {
-            let octets = try System.read(descriptor, from: 0, count: min(count, Int(size)))
+            let octets = try blob.read(from: 0, count: min(count, Int(size)))
             let end = MessageText.headerCount(octets)
             if end == nil, octets.count < size, octets.count < MessageText.headerLimit {
                 count = min(count * 8, MessageText.headerLimit)
@@ -86,16 +83,15 @@ extension AccountStore {
 
     /// A file with LF line ends, as if it had been written with CRLF.
     private func converted(
-        _ descriptor: Int32, _ size: Int64, _ inlineLimit: Int, _ folder: Folder
+        _ blob: some BlobReader, _ inlineLimit: Int, _ folder: Folder
     ) throws(StoreError) -> MessageContent {
         var octets: [UInt8] = []
         var last: UInt8 = 0
         var offset: Int64 = 0
         var file: MessageFile?
         var written = 0
-        while offset < size {
-            let chunk = try System.read(
-                descriptor, from: offset, count: MessageText.chunkOctets)
+        while offset < blob.octets {
+            let chunk = try blob.read(from: offset, count: MessageText.chunkOctets)
             if chunk.isEmpty { break }
             offset += Int64(chunk.count)
             MessageText.appendWithCRLF(chunk, after: &last, to: &octets)
@@ -104,7 +100,7 @@ extension AccountStore {
             if let file {
                 copy = file
             } else {
-                copy = try root.staging.makeFile([], in: folder.current.descriptor, date: nil)
+                copy = try folder.blobs.emptyDraft()
                 file = copy
             }
             try System.write(octets, to: copy.descriptor)

@@ -164,9 +164,6 @@ extension AccountStore {
         }
         let folder = try folder(mailbox)
         var known = try uniques(folder)
-        guard let new = try System.openDirectoryIfPresent(.new, in: folder.root.descriptor) else {
-            throw .noSuchMailbox
-        }
         var linked: [(source: PathOctets, target: PathOctets)] = []
         for name in names {
             let unique = FileName.unique(of: name)
@@ -181,10 +178,7 @@ extension AccountStore {
             }
             let target = try nameInNew(name, table, folder)
             do throws(StoreError) {
-                guard
-                    try System.link(
-                        name, in: directory.descriptor, as: target, in: new.descriptor) == true
-                else { throw .file("link", errno: 18) }
+                try folder.blobs.linkIntoNew(name, from: directory.descriptor, as: target)
             } catch .file(_, errno: 17) {}  // EEXIST: an earlier attempt
             linked.append((name, target))
         }
@@ -193,7 +187,7 @@ extension AccountStore {
         try refresh(folder)
         for (source, target) in linked {
             // Taken in: the row has it. What is still in new/ stays here as well.
-            guard try System.status(target, in: new.descriptor) == nil else { continue }
+            guard try folder.blobs.status(target, isNew: true) == nil else { continue }
             try System.unlink(source, in: directory.descriptor)
             result.restored += 1
         }
@@ -220,7 +214,7 @@ extension AccountStore {
         var keywords = folder.keywords
         file.flags = Self.flags(named, &keywords)
         if keywords != folder.keywords {
-            try keywords.write(in: folder.root.descriptor)
+            try folder.blobs.write(keywords)
             folder.keywords = keywords
         }
         guard let octets = file.octets else { throw .limit }

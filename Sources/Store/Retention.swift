@@ -122,9 +122,8 @@ private final class HeldFiles {
 
     func keep(_ name: PathOctets, _ folder: Folder) throws(StoreError) {
         do throws(StoreError) {
-            _ = try System.link(
-                name, in: folder.current.descriptor, as: FileName.unique(of: name),
-                in: directory.descriptor)
+            try folder.blobs.link(
+                name, as: FileName.unique(of: name), in: directory.descriptor)
         } catch .file(_, errno: 17) {}  // EEXIST: held already
     }
 }
@@ -161,9 +160,7 @@ extension AccountStore {
         let shelf = try shelf(of: folder)
         try shelf?.learn(folder.keywords)
         for name in names {
-            guard let status = try System.status(name, in: folder.current.descriptor) else {
-                continue
-            }
+            guard let status = try folder.blobs.status(name) else { continue }
             if let held { try held.keep(name, folder) }
             // With another link it was moved, or is on the shelf already.
             let place = status.links > 1 ? nil : shelf
@@ -175,25 +172,24 @@ extension AccountStore {
     private func retire(
         _ file: DoomedFile, _ folder: Folder, _ shelf: Shelf?
     ) throws(StoreError) -> Bool {
-        let current = folder.current.descriptor
-        guard let shelf else { return try System.unlink(file.name, in: current) }
+        guard let shelf else { return try folder.blobs.delete(file.name) }
         var name = FileName(file.name)
         if name.flags != file.flags { name.flags = file.flags }
         let target = name.octets ?? file.name
         let moved: System.Moved
         do throws(StoreError) {
-            moved = try System.move(
-                file.name, in: current, to: target, in: shelf.directory.descriptor)
+            moved = try folder.blobs.move(
+                file.name, to: target, in: shelf.directory.descriptor)
         } catch .noSpace {
             // Expunging is what makes room.
-            return try System.unlink(file.name, in: current)
+            return try folder.blobs.delete(file.name)
         }
         switch moved {
         case .done:
             shelf.changed()
             return true
         case .noSource: return false
-        case .targetExists, .notHere: return try System.unlink(file.name, in: current)
+        case .targetExists, .notHere: return try folder.blobs.delete(file.name)
         }
     }
 
@@ -201,17 +197,17 @@ extension AccountStore {
     private func shelf(of folder: Folder) throws(StoreError) -> Shelf? {
         guard try mayRetain() else { return nil }
         let day = Retention.day(System.now().seconds)
-        if let shelf = folder.shelf, shelf.day == day,
+        if let shelf = folder.blobs.shelf, shelf.day == day,
             try System.status(shelf.directory.descriptor).links > 0
         {
             return shelf
         }
-        folder.shelf = nil
+        folder.blobs.shelf = nil
         do throws(StoreError) {
             let place = folder.directory.isEmpty ? Retention.inboxName : folder.directory
             let directory = try makeDurable([Retention.directoryName, day, place])
             let shelf = try Shelf(day: day, directory: directory)
-            folder.shelf = shelf
+            folder.blobs.shelf = shelf
             return shelf
         } catch .noSpace {
             return nil
@@ -272,7 +268,7 @@ extension AccountStore {
     /// A whole folder, before it is deleted.
     func hold(_ folder: Folder) throws(StoreError) {
         let held = try HeldFiles(in: account.descriptor)
-        for name in try System.names(in: folder.current.descriptor) {
+        for name in try folder.blobs.names() {
             try held.keep(name, folder)
         }
     }

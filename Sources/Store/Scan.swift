@@ -45,9 +45,9 @@ extension AccountStore {
     /// True if the folder agrees with its directory; else `continueAdopting` has to be called.
     func beginRefresh(_ folder: Folder) throws(StoreError) -> Bool {
         guard folder.adopting == nil else { return false }
-        let time = try System.status(folder.current.descriptor).time
+        let time = try folder.blobs.time
         let all = folder.needsScan || folder.isBehind || time != folder.currentTime
-        let newTime = try System.status(.new, in: folder.root.descriptor)?.time ?? 0
+        let newTime = try folder.blobs.newTime
         guard all || newTime != folder.newTime else { return true }
         try scan(folder, all: all, newTime: newTime)
         return false
@@ -55,38 +55,34 @@ extension AccountStore {
 
     /// - Parameter all: compare cur/ as well, not only new/.
     private func scan(_ folder: Folder, all: Bool, newTime: Int64) throws(StoreError) {
-        let startTime = try System.status(folder.current.descriptor).time
+        let startTime = try folder.blobs.time
         if all, folder.uidNext == 1, !folder.isBehind,
-            let foreign = try ForeignUIDs.header(in: folder.root.descriptor),
+            let foreign = try folder.blobs.foreignHeader(),
             foreign.uidValidity != folder.uidValidity
         {
             // Another server's folder was put where an empty one of ours was.
             try scanFolders()
             guard openedFolder(folder.id) != nil else { throw .noSuchMailbox }
         }
-        let foreign =
-            all
-            ? try ForeignUIDs.read(in: folder.root.descriptor, uidValidity: folder.uidValidity)
-            : nil
+        let foreign = all ? try folder.blobs.foreignUIDs(folder.uidValidity) : nil
         var findings = Findings()
         if all {
             try compare(folder, foreign, &findings)
-            try sweepTemporary(folder)
+            try folder.blobs.sweepTemporary(olderThan: Self.temporaryAge)
         }
-        if let new = try System.openDirectoryIfPresent(.new, in: folder.root.descriptor) {
-            let names = try System.names(in: new.descriptor)
+        if let names = try folder.blobs.newNames() {
             try collect(folder, isNew: true, from: names, foreign, &findings)
         }
-        let isUndisturbed = try System.status(folder.current.descriptor).time == startTime
+        let isUndisturbed = try folder.blobs.time == startTime
         try retireFound(findings.doomed, folder)
         if all { folder.hasUnlinkedDoomed = true }
         if findings.highestLetter >= folder.keywords.names.count {
             var keywords = folder.keywords
             keywords.fill(upTo: findings.highestLetter)
-            try keywords.write(in: folder.root.descriptor)
+            try folder.blobs.write(keywords)
             folder.keywords = keywords
         }
-        let expected = isUndisturbed ? try System.status(folder.current.descriptor).time : 0
+        let expected = isUndisturbed ? try folder.blobs.time : 0
         let adopting = Adopting(
             findings, foreign: foreign, all: all, newTime: newTime, expected: expected)
         try plan(folder, adopting)
@@ -126,12 +122,12 @@ extension AccountStore {
             }
             if name.hash != row.name { renamed.append((row.uid, name)) }
         }
-        try System.eachName(in: folder.current.descriptor, match)
+        try folder.blobs.eachName(match)
         if !rows.isEmpty {
             // A file renamed while the directory is read may be missed: only what is missing in
             // a second reading is gone.
             let seen = Set(unknown)
-            try System.eachName(in: folder.current.descriptor) { name in
+            try folder.blobs.eachName { name in
                 guard rows[FileName.uniqueHash(of: name)] != nil, !seen.contains(name) else {
                     return
                 }
@@ -177,9 +173,7 @@ extension AccountStore {
                 candidate.uid = 0
             }
             if candidate.uid == 0 {
-                let path = isNew ? .new + [0x2F] + name : name
-                let parent = isNew ? folder.root.descriptor : folder.current.descriptor
-                guard let status = try System.status(path, in: parent) else { continue }
+                guard let status = try folder.blobs.status(name, isNew: isNew) else { continue }
                 guard status.isRegular else {
                     ignore(folder, name)
                     continue
@@ -193,18 +187,6 @@ extension AccountStore {
 
     private static func highestLetter(_ flags: Flags) -> Int {
         (0..<Flags.keywordLimit).last { flags.contains(.keyword($0)) } ?? -1
-    }
-
-    private func sweepTemporary(_ folder: Folder) throws(StoreError) {
-        guard let tmp = try System.openDirectoryIfPresent(.tmp, in: folder.root.descriptor)
-        else { return }
-        let now = System.now().seconds
-        for name in try System.names(in: tmp.descriptor) {
-            guard let status = try System.status(name, in: tmp.descriptor), status.isRegular,
-                now - status.seconds > Self.temporaryAge
-            else { continue }
-            try System.unlink(name, in: tmp.descriptor)
-        }
     }
 }
 

@@ -89,7 +89,7 @@ extension AccountStore {
             }
         }
         if keywords != folder.keywords {
-            try keywords.write(in: folder.root.descriptor)
+            try folder.blobs.write(keywords)
             folder.keywords = keywords
         }
         return mask
@@ -134,8 +134,7 @@ extension AccountStore {
             var file = FileName(message.name)
             file.flags = message.flags
             guard let name = file.octets, name != message.name else { continue }
-            let current = folder.current.descriptor
-            if try System.rename(message.name, in: current, to: name, in: current) {
+            if try folder.blobs.rename(message.name, to: name) {
                 unflushed[index].name = name
             } else {
                 folder.needsScan = true  // another program renamed or removed it

@@ -38,6 +38,12 @@ package struct File: ~Copyable, Sendable {
     }
 }
 
+/// A file and its size when it was opened.
+struct OpenedFile: ~Copyable {
+    let file: File
+    let octets: Int64
+}
+
 /// What fstat says, as far as the store asks.
 package struct FileStatus: Equatable, Sendable {
     package var size: Int64
@@ -118,6 +124,22 @@ enum System {
         let file = File(owning: Int32(opened))
         guard try status(file.descriptor).isRegular else { throw .file("open file", errno: EINVAL) }
         return file
+    }
+
+    /// A regular file, read only, and its octets; nil when there is no such name.
+    static func openSized(
+        _ name: PathOctets, in parent: Int32
+    ) throws(StoreError) -> OpenedFile? {
+        let flags = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK
+        let opened = retrying {
+            unsafe name.withPath { name in Int(unsafe openat(parent, name, flags)) }
+        }
+        if opened < 0, errno == ENOENT { return nil }
+        guard opened >= 0 else { throw .system("open file") }
+        let file = File(owning: Int32(opened))
+        let status = try status(file.descriptor)
+        guard status.isRegular else { throw .file("open file", errno: EINVAL) }
+        return OpenedFile(file: file, octets: status.size)
     }
 
     /// A regular file, to be written over in place; nil when there is no such name.

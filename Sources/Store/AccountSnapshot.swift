@@ -59,9 +59,8 @@ extension AccountStore {
                 progress.current = id
                 progress.lastUID = 0
             }
-            let rows = try database.query(.snapshotFiles).bind(
-                id.rawValue, Int64(progress.lastUID), Int64(limit))
-            let messages = try snapshotMessages(rows, progress.withMessageIDs)
+            let rows = try index.namedMessages(id, after: progress.lastUID, limit: limit)
+            let messages = Self.snapshotMessages(rows, progress.withMessageIDs)
             guard let last = messages.last else {
                 progress.current = nil
                 continue
@@ -72,23 +71,18 @@ extension AccountStore {
         }
     }
 
-    private func snapshotMessages(
-        _ rows: Statement, _ withMessageIDs: Bool
-    ) throws(StoreError) -> [SnapshotMessage] {
-        var messages: [SnapshotMessage] = []
-        while try rows.step() {
-            let name = rows.octets(4)
-            var file = FileName(name)
-            let flags = Flags(rawValue: UInt64(bitPattern: rows.integer(1)))
-            let isBehind = file.flags != flags
-            file.flags = flags
-            messages.append(
-                SnapshotMessage(
-                    uid: UInt32(clamping: rows.integer(0)), size: UInt32(clamping: rows.integer(2)),
-                    date: rows.integer(3), name: isBehind ? file.octets ?? name : name,
-                    messageID: withMessageIDs ? rows.octets(5) : []))
+    private static func snapshotMessages(
+        _ rows: [SQLiteIndex.NamedMessage], _ withMessageIDs: Bool
+    ) -> [SnapshotMessage] {
+        rows.map { row in
+            var file = FileName(row.name)
+            let isBehind = file.flags != row.flags
+            file.flags = row.flags
+            return SnapshotMessage(
+                uid: row.uid, size: row.size, date: row.date,
+                name: isBehind ? file.octets ?? row.name : row.name,
+                messageID: withMessageIDs ? row.messageID : [])
         }
-        return messages
     }
 
     /// What changed since the slices were read, and the state of everything now, in one step.
@@ -126,15 +120,14 @@ extension AccountStore {
         // New since the beginning, or its expunges are partly forgotten: all of it.
         slice.isAnew = since.map { $0 < folder.floor } ?? true
         let from = slice.isAnew ? 0 : since ?? 0
-        let rows = try database.query(.changedFiles).bind(folder.id.rawValue, Int64(from))
+        let rows = try index.namedMessages(folder.id, changedSince: from)
         if slice.isAnew {
             // MODSEQ is never 0, so this is every message.
-            slice.messages = try snapshotMessages(rows, progress.withMessageIDs)
+            slice.messages = Self.snapshotMessages(rows, progress.withMessageIDs)
             return slice
         }
-        slice.messages = try snapshotMessages(rows, progress.withMessageIDs)
-        let gone = try database.query(.vanishedSince).bind(folder.id.rawValue, Int64(from))
-        while try gone.step() { slice.gone.append(UInt32(clamping: gone.integer(0))) }
+        slice.messages = Self.snapshotMessages(rows, progress.withMessageIDs)
+        slice.gone = try index.vanished(folder.id, since: from)
         return slice
     }
 
@@ -165,10 +158,9 @@ extension AccountStore {
                 folder.needsScan = true  // renamed by another program
                 try refresh(folder)
             }
-            let row = try database.query(.fileName).bind(mailbox.rawValue, Int64(wanted.uid))
-            let name = try row.step() ? row.octets(0) : nil
-            row.reset()
-            guard let name, FileName.unique(of: name) == wanted.unique else { break }
+            guard let name = try index.blob(mailbox, wanted.uid),
+                FileName.unique(of: name) == wanted.unique
+            else { break }
             if let file = try folder.blobs.openFile(name) { return file }
         }
         guard !wanted.unique.isEmpty, !wanted.unique.contains(0), !wanted.unique.contains(0x2F),

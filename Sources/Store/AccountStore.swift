@@ -19,15 +19,13 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     /// How often a folder's names were compared with its rows, until somebody asks.
     var comparisons = 0
     /// True if something of what lists show is not kept yet.
-    package internal(set) var lacksSummaries = false
-    /// Where filling in goes on.
-    var fillPosition = Int64.min
+    package var lacksSummaries: Bool { opened?.lacksSummaries ?? false }
 
     let root: MailRoot
     let account: File, maildir: File
     let path: String
     var searchIndex: SearchIndex?  // open while it is of use: SearchWork.swift
-    private var opened: Database?
+    private var opened: SQLiteIndex?
     /// Why the database must not be used any more, until it is opened anew.
     private var spoiled: StoreError?
     private var isClosed = false
@@ -65,7 +63,7 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         try dropHeld()  // of a process that died while a backup was read
     }
 
-    deinit { opened?.close(checkpoint: false) }
+    deinit { opened?.database.close(checkpoint: false) }
 
     private static func openMaildir(in account: Int32) throws(StoreError) -> File {
         let name = PathOctets("Maildir")
@@ -135,7 +133,7 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     // MARK: - What the operations are made with
 
     /// The index, which is open inside `guarded`.
-    var database: Database {
+    var index: SQLiteIndex {
         guard let opened else { preconditionFailure("index used outside guarded") }
         return opened
     }
@@ -184,30 +182,18 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     func transaction<Result>(
         _ wanted: Durability = .full, _ body: () throws(StoreError) -> Result
     ) throws(StoreError) -> Result {
-        try database.begin(isMaking ? .making : wanted)
-        do throws(StoreError) {
-            let result = try body()
-            try database.commit()
-            return result
-        } catch {
-            database.rollback()
-            throw error
-        }
+        try index.transaction(isMaking ? .making : wanted, body)
     }
 
     /// The counters of a folder, as part of a transaction.
     func putCounters(_ folder: Folder) throws(StoreError) {
-        let statement = try database.query(.updateMailbox)
-        statement.bind(
-            folder.id.rawValue, Int64(folder.uidNext), Int64(folder.modSeq),
+        folder.numbers.marks = MaildirMarks(
             // 0: whoever opens the folder next knows that the rows are not complete.
-            folder.adopting == nil ? Int64(folder.state.uidMark) : 0,
-            Int64(folder.state.modSeqMark), Int64(folder.floor),
-            folder.currentTime, folder.newTime)
-        try statement.run()
-        if folder.canClearDoomed {
-            try database.query(.clearDoomed).bind(folder.id.rawValue).run()
-        }
+            uidMark: folder.adopting == nil ? folder.state.uidMark : 0,
+            modSeqMark: folder.state.modSeqMark, currentTime: folder.currentTime,
+            newTime: folder.newTime)
+        try index.putNumbers(of: folder.numbers)
+        if folder.canClearDoomed { try index.forgetDoomed(in: folder.id) }
     }
 
     /// To be called when a transaction with `putCounters` is committed.
@@ -229,13 +215,11 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     }
 
     func meta(_ key: MetaKey) throws(StoreError) -> Int64? {
-        let statement = try database.query(.getMeta).bind(key.rawValue)
-        defer { statement.reset() }
-        return try statement.step() ? statement.integer(0) : nil
+        try index.meta(key)
     }
 
     func setMeta(_ key: MetaKey, _ value: Int64) throws(StoreError) {
-        try database.query(.setMeta).bind(key.rawValue, value).run()
+        try index.setMeta(key, value)
     }
 
     /// A UIDVALIDITY that no mailbox of this account ever had. RFC 9051 §2.3.1.1.
@@ -262,10 +246,7 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     // MARK: - Folders
 
     func mailboxID(_ name: MailboxName) throws(StoreError) -> MailboxID? {
-        let statement = try database.query(.mailboxByName)
-        statement.set(1, name.octets)
-        defer { statement.reset() }
-        return try statement.step() ? MailboxID(rawValue: statement.integer(0)) : nil
+        try index.mailboxID(name)
     }
 
     /// An open folder whose rows agree with its directory.
@@ -321,7 +302,7 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     var openFolders: some Sequence<Folder> { folders.values }
 
     /// Prepared statements and cached pages go. Not from within an operation.
-    package func trimIndex() { opened?.trim() }
+    package func trimIndex() { opened?.database.trim() }
 
     /// One snapshot per account stays in memory: that of the mailbox looked at last.
     func dropImages(but folder: Folder) {
@@ -376,12 +357,12 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         var isNew = false
         let end = try takeEnd()
         switch try openDatabase() {
-        case .ready(let database): opened = database
+        case .ready(let database): opened = SQLiteIndex(database)
         case .new(let database):
-            opened = database
+            opened = SQLiteIndex(database)
             isNew = true
         case .migrated(let database, let version):
-            opened = database
+            opened = SQLiteIndex(database)
             notify(.indexMigrated, "from version \(version)")
         case .unknown:
             try removeIndexFiles()
@@ -391,8 +372,8 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         }
         // A handle that failed before may have left pages that only the cache knows: the
         // checkpoint writes and syncs them again.
-        try database.run("PRAGMA wal_checkpoint(TRUNCATE)")
-        let mailboxes = try database.number("SELECT count(*) FROM mailboxes")
+        try index.checkpoint()
+        let mailboxes = try index.mailboxCount()
         isNew = isNew || mailboxes == 0
         let kept = try meta(.uidValidity).map { UInt32(clamping: $0) }
         lastUIDValidity = kept ?? (accountState.uidValidityMark - 1)
@@ -410,9 +391,8 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         } else if try System.status(maildir.descriptor).time != maildirTime {
             try scanFolders()
         }
-        hasUnflushedNames = try hasUnflushedRows()
-        lacksSummaries = try hasUnsummarizedRows()
-        fillPosition = .min
+        hasUnflushedNames = try index.hasUnflushedNames()
+        index.lacksSummaries = try index.hasUnsummarized()
     }
 
     /// A migration that goes wrong is no reason to refuse the account: the Maildir has it all.
@@ -428,18 +408,9 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         }
     }
 
-    private func hasUnflushedRows() throws(StoreError) -> Bool {
-        let statement = try database.query(.hasUnflushed)
-        defer { statement.reset() }
-        return try statement.step()
-    }
-
     /// Every folder is compared with its rows: a new index is complete when it is opened.
     private func scanAll() throws(StoreError) {
-        var ids: [MailboxID] = []
-        let statement = try database.query(.allMailboxes)
-        while try statement.step() { ids.append(MailboxID(rawValue: statement.integer(0))) }
-        for id in ids { _ = try folder(id) }
+        for row in try index.mailboxes() { _ = try folder(row.id) }
     }
 
     /// Somebody removed or replaced the files of the open database. What it knows goes into the
@@ -470,7 +441,7 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     private func dropIndex(checkpoint: Bool) {
         searchIndex = nil
         folders = [:]
-        opened?.close(checkpoint: checkpoint)
+        opened?.database.close(checkpoint: checkpoint)
         opened = nil
     }
 

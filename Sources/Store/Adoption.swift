@@ -158,7 +158,9 @@ extension AccountStore {
         let isKept = adopting.next <= adopting.kept.count && !candidates.isEmpty
         if !isKept { adopting.passMark(folder) }
         if isKept, let last = candidates.last { folder.uidNext = last.uid + 1 }
-        var uid = isKept || candidates.isEmpty ? 0 : try folder.reserveUIDs(candidates.count)
+        var uid =
+            isKept || candidates.isEmpty
+            ? 0 : try index.allocateUIDs(candidates.count, in: folder.numbers)
         var adopted: [Adoption] = []
         adopted.reserveCapacity(candidates.count)
         for candidate in candidates {
@@ -267,30 +269,30 @@ extension AccountStore {
         let findings = adopting.isFirst ? adopting.findings : Findings()
         let isChange = !adopted.isEmpty || !findings.flagged.isEmpty || !findings.gone.isEmpty
         guard isChange || folder.isBehind || !findings.renamed.isEmpty else { return }
-        let modSeq = isChange || folder.isBehind ? try folder.nextModSeq() : folder.modSeq
-        let id = folder.id.rawValue
+        let modSeq =
+            isChange || folder.isBehind
+            ? try index.allocateModSeq(in: folder.numbers) : folder.modSeq
+        let id = folder.id
         try transaction { () throws(StoreError) in
             if folder.isBehind, adopting.isFirst {
                 folder.floor = modSeq
-                try database.query(.touchMessages).bind(id, Int64(modSeq)).run()
+                try index.touchAll(id, at: modSeq)
             }
             for change in findings.renamed {
-                let statement = try database.query(.setName).bind(id, Int64(change.uid))
-                statement.set(3, change.name)
-                try statement.run()
+                try index.setBlob(id, change.uid, change.name)
             }
             for change in findings.flagged {
-                try database.query(.setBothFlags).bind(
-                    id, Int64(change.uid), change.flags.stored, change.diskFlags.stored,
-                    Int64(modSeq)
-                ).run()
+                try index.setFlags(
+                    id, change.uid, change.flags, diskFlags: change.diskFlags, at: modSeq)
             }
-            for uid in findings.gone { try removeRows(id, uid, modSeq) }
+            for uid in findings.gone { try index.removeRows(id, uid, modSeq) }
             for message in adopted {
-                try insertRow(
-                    id, message.uid, flags: message.file.flags, modSeq: modSeq,
-                    size: message.size, date: message.date, name: message.name,
-                    message.summary)
+                try index.insert(
+                    IndexedMessage(
+                        entry: MessageEntry(
+                            uid: message.uid, size: message.size, flags: message.file.flags,
+                            modSeq: modSeq, internalDate: message.date),
+                        blob: message.name, summary: message.summary), in: id)
             }
             try putCounters(folder)
         }

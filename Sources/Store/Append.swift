@@ -29,6 +29,10 @@ private final class Draft {
         self.date = date
         self.summary = summary
     }
+
+    func entry(_ modSeq: UInt64) -> MessageEntry {
+        MessageEntry(uid: uid, size: size, flags: flags, modSeq: modSeq, internalDate: date)
+    }
 }
 
 /// Messages of a batch that go to one folder.
@@ -206,8 +210,8 @@ extension AccountStore {
             try folder.blobs.write(keywords)
             folder.keywords = keywords
         }
-        batch.modSeq = try folder.nextModSeq()
-        for draft in batch.drafts { draft.uid = try folder.reserveUID(draft.pending.wanted) }
+        batch.modSeq = try index.allocateModSeq(in: folder.numbers)
+        for draft in batch.drafts { draft.uid = try allocateUID(draft.pending.wanted, folder) }
         let names = try folder.blobs.put(
             batch.drafts.map { draft in
                 (
@@ -233,9 +237,10 @@ extension AccountStore {
 
     private func insertDrafts(_ batch: FolderBatch) throws(StoreError) {
         for draft in batch.drafts {
-            try insertRow(
-                batch.folder.id.rawValue, draft.uid, flags: draft.flags, modSeq: batch.modSeq,
-                size: draft.size, date: draft.date, name: draft.name, draft.summary)
+            try index.insert(
+                IndexedMessage(
+                    entry: draft.entry(batch.modSeq), blob: draft.name, summary: draft.summary),
+                in: batch.folder.id)
         }
         try putCounters(batch.folder)
     }
@@ -244,11 +249,7 @@ extension AccountStore {
         _ batch: FolderBatch, _ results: inout [Result<AppendedMessage, StoreError>?]
     ) {
         let folder = batch.folder
-        let entries = batch.drafts.map { draft in
-            MessageEntry(
-                uid: draft.uid, size: draft.size, flags: draft.flags, modSeq: batch.modSeq,
-                internalDate: draft.date)
-        }
+        let entries = batch.drafts.map { $0.entry(batch.modSeq) }
         folder.extendImage(entries, at: batch.modSeq)
         committed(folder, entries.map(\.uid), at: batch.modSeq)
         for draft in batch.drafts {
@@ -285,10 +286,8 @@ extension AccountStore {
                 return
             }
             var uids: [UInt32] = []
-            let statement = try database.query(.folderFileNames).bind(inbox.id.rawValue)
-            while try statement.step() {
-                guard FileName.unique(of: statement.octets(1)) == unique.octets else { continue }
-                uids.append(UInt32(statement.integer(0)))
+            try index.eachBlob(inbox.id) { uid, name in
+                if FileName.unique(of: name) == unique.octets { uids.append(uid) }
             }
             if !uids.isEmpty { _ = try expungeNow(inbox, uids) }
             // A name without a row: the append failed before its last step.

@@ -59,11 +59,18 @@ extension AccountStore {
         messages.removeAll { $0.name.isEmpty }  // removed by another program meanwhile
         let sourceUIDs = messages.map(\.entry.uid)
         var sourceModSeq: UInt64 = 0
-        let doomed: [DoomedFile]
+        let doomed: [RemovedMessage]
         do throws(StoreError) {
-            if move { sourceModSeq = try source.nextModSeq() }
+            if move { sourceModSeq = try index.allocateModSeq(in: source.numbers) }
             doomed = try transaction { () throws(StoreError) in
-                for message in messages { try insertCopy(message, source, target, modSeq) }
+                for message in messages {
+                    let entry = MessageEntry(
+                        uid: message.uid, size: message.entry.size, flags: message.flags,
+                        modSeq: modSeq, internalDate: message.entry.internalDate)
+                    try index.copy(
+                        message.entry.uid, from: source.id, as: entry, message.name,
+                        in: target.id)
+                }
                 try putCounters(target)
                 guard move else { return [] }
                 return try removeInTransaction(source, sourceUIDs, sourceModSeq)
@@ -89,17 +96,13 @@ extension AccountStore {
     ) throws(StoreError) -> [CopiedMessage] {
         var messages: [CopiedMessage] = []
         for range in uids {
-            let rows = try database.query(.snapshotRange).bind(
-                source.id.rawValue, Int64(range.first), Int64(range.last))
-            while try rows.step() {
-                messages.append(CopiedMessage(entry: Self.entry(rows), sourceName: []))
+            for entry in try index.entries(source.id, range, limit: .max) {
+                messages.append(CopiedMessage(entry: entry, sourceName: []))
             }
         }
-        for index in messages.indices {
-            let row = try database.query(.fileName).bind(
-                source.id.rawValue, Int64(messages[index].entry.uid))
-            if try row.step() { messages[index].sourceName = row.octets(0) }
-            row.reset()
+        for at in messages.indices {
+            let blob = try index.blob(source.id, messages[at].entry.uid)
+            messages[at].sourceName = blob ?? []
         }
         return messages
     }
@@ -109,12 +112,12 @@ extension AccountStore {
         _ messages: inout [CopiedMessage], _ source: Folder, _ target: Folder
     ) throws(StoreError) {
         var keywords = target.keywords
-        for index in messages.indices {
-            let flags = messages[index].entry.flags
+        for at in messages.indices {
+            let flags = messages[at].entry.flags
             let named = NamedFlags(
                 system: flags.intersection(.system),
                 keywords: source.keywords.names(in: flags.keywords))
-            messages[index].flags = Self.flags(named, &keywords)
+            messages[at].flags = Self.flags(named, &keywords)
         }
         if keywords != target.keywords {
             try target.blobs.write(keywords)
@@ -126,10 +129,10 @@ extension AccountStore {
     private func placeCopies(
         _ messages: inout [CopiedMessage], _ source: Folder, _ target: Folder
     ) throws(StoreError) -> UInt64 {
-        var uid = try target.reserveUIDs(messages.count)
-        let modSeq = try target.nextModSeq()
-        for index in messages.indices {
-            messages[index].uid = uid
+        var uid = try index.allocateUIDs(messages.count, in: target.numbers)
+        let modSeq = try index.allocateModSeq(in: target.numbers)
+        for at in messages.indices {
+            messages[at].uid = uid
             uid += 1
         }
         let names = try target.blobs.copy(
@@ -141,27 +144,12 @@ extension AccountStore {
                         flags: message.flags, date: message.entry.internalDate)
                 )
             }, from: source.blobs)
-        for index in messages.indices {
-            messages[index].name = names[index] ?? []
-            if names[index] == nil { source.needsScan = true }
+        for at in messages.indices {
+            messages[at].name = names[at] ?? []
+            if names[at] == nil { source.needsScan = true }
         }
         try target.ownChange()
         return modSeq
-    }
-
-    private func insertCopy(
-        _ message: CopiedMessage, _ source: Folder, _ target: Folder, _ modSeq: UInt64
-    ) throws(StoreError) {
-        try database.query(.insertMessage).bind(
-            target.id.rawValue, Int64(message.uid), message.flags.stored, message.flags.stored,
-            Int64(modSeq), Int64(message.entry.size), message.entry.internalDate
-        ).run()
-        let file = try database.query(.copyFile).bind(
-            source.id.rawValue, Int64(message.entry.uid), target.id.rawValue, Int64(message.uid))
-        file.set(5, message.name)
-        try file.run()
-        try copySummary(
-            source.id.rawValue, message.entry.uid, to: target.id.rawValue, message.uid)
     }
 
     private func withdrawCopies(_ messages: [CopiedMessage], _ target: Folder) {

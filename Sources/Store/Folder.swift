@@ -6,18 +6,15 @@
 import Mail
 
 /// A mailbox's row and open directories, while they are in use.
-final class Folder {
-    let id: MailboxID
+final class Folder: NumberKeeper {
+    /// What the index gives out.
+    let numbers: SQLiteMailbox
     var name: MailboxName
     /// Below the Maildir; empty for INBOX.
     var directory: PathOctets
     let blobs: MaildirBlobs
     var state: FolderState
     var keywords: KeywordTable
-    var uidNext: UInt32
-    var modSeq: UInt64
-    /// Expunges up to this MODSEQ are forgotten.
-    var floor: UInt64
     var currentTime: Int64
     var newTime: Int64
     /// The times above are in the row.
@@ -31,7 +28,6 @@ final class Folder {
     var hasLostRows = false
     /// cur/ must be compared with the rows before it is used again.
     var needsScan = false
-    var expungesSincePrune = 0
     var lastUse: UInt64 = 0
 
     /// Changes since `recentStart`, by rising MODSEQ: spares a scan of all rows per event.
@@ -42,25 +38,40 @@ final class Folder {
     /// The last snapshot, valid while MODSEQ stays.
     var image: (modSeq: UInt64, entries: [MessageEntry])?
     static let imageLimit = 200_000
-    var counts: (modSeq: UInt64, messages: UInt32, unseen: UInt32, deleted: UInt32, size: UInt64)?
+    var counts: (modSeq: UInt64, totals: MailboxTotals)?
 
     init(
-        id: MailboxID, name: MailboxName, directory: PathOctets, blobs: MaildirBlobs,
-        state: FolderState, keywords: KeywordTable, uidNext: UInt32, modSeq: UInt64,
-        floor: UInt64, currentTime: Int64, newTime: Int64
+        _ numbers: SQLiteMailbox, name: MailboxName, directory: PathOctets, blobs: MaildirBlobs,
+        state: FolderState, keywords: KeywordTable
     ) {
-        self.id = id
+        self.numbers = numbers
         self.name = name
         self.directory = directory
         self.blobs = blobs
         self.state = state
         self.keywords = keywords
-        self.uidNext = uidNext
-        self.modSeq = modSeq
-        self.floor = floor
-        self.currentTime = currentTime
-        self.newTime = newTime
-        recentStart = modSeq
+        currentTime = numbers.marks.currentTime
+        newTime = numbers.marks.newTime
+        recentStart = numbers.modSeq
+        numbers.keeper = self
+    }
+
+    var id: MailboxID { numbers.id }
+
+    var uidNext: UInt32 {
+        get { numbers.uidNext }
+        set { numbers.uidNext = newValue }
+    }
+
+    var modSeq: UInt64 {
+        get { numbers.modSeq }
+        set { numbers.modSeq = newValue }
+    }
+
+    /// Expunges up to this MODSEQ are forgotten.
+    var floor: UInt64 {
+        get { numbers.floor }
+        set { numbers.floor = newValue }
     }
 
     var uidValidity: UInt32 { state.uidValidity }
@@ -119,33 +130,22 @@ final class Folder {
         return Set(recent.lazy.filter { $0.modSeq > since }.map(\.uid)).sorted()
     }
 
-    /// `count` UIDs in a row that no message of this mailbox ever had; the first of them.
-    func reserveUIDs(_ count: Int) throws(StoreError) -> UInt32 {
-        let first = uidNext
-        guard UInt64(first) + UInt64(count) < UInt64(UInt32.max) else { throw .limit }
-        let next = first + UInt32(count)
-        if next > state.uidMark {
-            var raised = state
-            let (mark, overflow) = next.addingReportingOverflow(FolderState.uidStep)
-            raised.uidMark = overflow ? .max : mark
-            try blobs.write(raised)
-            state = raised
-        }
-        uidNext = next
-        return first
+    /// The state file promises more UIDs than were given out.
+    func willReach(uidNext next: UInt32) throws(StoreError) {
+        guard next > state.uidMark else { return }
+        var raised = state
+        let (mark, overflow) = next.addingReportingOverflow(FolderState.uidStep)
+        raised.uidMark = overflow ? .max : mark
+        try blobs.write(raised)
+        state = raised
     }
 
-    /// A MODSEQ greater than every other of this mailbox.
-    func nextModSeq() throws(StoreError) -> UInt64 {
-        let next = modSeq + 1
-        if next >= state.modSeqMark {
-            var raised = state
-            raised.modSeqMark = next + FolderState.modSeqStep
-            try blobs.write(raised)
-            state = raised
-        }
-        modSeq = next
-        return next
+    func willReach(modSeq next: UInt64) throws(StoreError) {
+        guard next >= state.modSeqMark else { return }
+        var raised = state
+        raised.modSeqMark = next + FolderState.modSeqStep
+        try blobs.write(raised)
+        state = raised
     }
 
     /// Makes names made and removed in cur/ durable.

@@ -16,34 +16,11 @@ private struct FoundFolder {
     var formerUse = SpecialUse.none
 }
 
-/// A row of `mailboxes`.
-struct MailboxRow {
-    var id: MailboxID
-    var name: MailboxName
-    var directory: PathOctets
-    var specialUse: SpecialUse
-    var previous: PathOctets?
-}
-
 extension AccountStore {
     static let mailboxLimit = 10_000
 
     func mailboxRows() throws(StoreError) -> [MailboxRow] {
-        let statement = try database.query(.allMailboxes)
-        var rows: [MailboxRow] = []
-        while try statement.step() {
-            guard let name = MailboxName(statement.octets(1)) else {
-                throw .index("mailbox name", code: 11)
-            }
-            rows.append(
-                MailboxRow(
-                    id: MailboxID(rawValue: statement.integer(0)), name: name,
-                    directory: statement.octets(2),
-                    specialUse: SpecialUse(rawValue: UInt8(clamping: statement.integer(3)))
-                        ?? .none,
-                    previous: statement.isNull(4) ? nil : statement.octets(4)))
-        }
-        return rows
+        try index.mailboxes()
     }
 
     func openFolderDirectory(_ directory: PathOctets) throws(StoreError) -> File? {
@@ -102,7 +79,7 @@ extension AccountStore {
         }
         let gone = rows.values.filter { !kept.contains($0.id) }
         try transaction { () throws(StoreError) in
-            for row in gone { try dropRows(row.id) }
+            for row in gone { try index.remove(row.id) }
             // Out of each other's way first: names may have been swapped.
             for move in moved { try setTemporaryName(move.row) }
             for move in moved { try recordMove(move.row, move.name, move.directory) }
@@ -155,10 +132,7 @@ extension AccountStore {
             else { return nil }
         }
         if let row {
-            let numbers = try database.query(.mailboxByID).bind(row.id.rawValue)
-            let isUsed = try numbers.step() && numbers.integer(3) > 1
-            numbers.reset()
-            guard !isUsed else { return nil }
+            guard try index.storedUIDNext(row.id) ?? 0 <= 1 else { return nil }
         } else if folder.state != nil {
             let current = try System.openDirectory(.cur, in: root.descriptor)
             for name in try System.names(in: current.descriptor) where FileName(name).uid != nil {
@@ -174,11 +148,8 @@ extension AccountStore {
     }
 
     private func setTemporaryName(_ row: MailboxRow) throws(StoreError) {
-        let statement = try database.query(.renameMailbox).bind(row.id.rawValue)
-        statement.set(2, [0xFF] + PathOctets("\(row.id.rawValue)"))
-        statement.set(3, row.directory)
-        statement.set(4, nil)
-        try statement.run()
+        let octets = [0xFF] + PathOctets("\(row.id.rawValue)")
+        try index.rename(row.id, octets: octets, row.directory, previous: nil)
     }
 
     private func recordMove(
@@ -192,11 +163,7 @@ extension AccountStore {
             name = other
             number += 1
         }
-        let statement = try database.query(.renameMailbox).bind(row.id.rawValue)
-        statement.set(2, name.octets)
-        statement.set(3, directory)
-        statement.set(4, nil)
-        try statement.run()
+        try index.rename(row.id, to: name, directory, previous: nil)
     }
 
     /// A row for a folder that has none.
@@ -212,14 +179,14 @@ extension AccountStore {
             return
         }
         guard let root = try openFolderDirectory(folder.directory) else { return }
-        var uidNext: Int64 = 0  // unknown: below the mark
+        var uidNext: UInt32 = 0  // unknown: below the mark
         var state: FolderState
         if let found = folder.state, !kept.contains(found.id) {
             state = found
         } else if let foreign = folder.foreign {
             state = FolderState(foreign, specialUse: folder.formerUse)
             while true {
-                let isTaken = try isTaken(state.id)
+                let isTaken = try index.storedUIDNext(state.id) != nil
                 guard isTaken || kept.contains(state.id) else { break }
                 state.twin += 1
             }
@@ -240,12 +207,6 @@ extension AccountStore {
         if accountState.hasDefaults { notify(.folderChanged, "found: \(name.text)") }
     }
 
-    private func isTaken(_ id: MailboxID) throws(StoreError) -> Bool {
-        let row = try database.query(.mailboxByID).bind(id.rawValue)
-        defer { row.reset() }
-        return try row.step()
-    }
-
     /// No mailbox made later gets this UIDVALIDITY, even if the index is lost.
     private func raiseUIDValidityMark(past value: UInt32) throws(StoreError) {
         let last = try ForeignUIDs.lastUIDValidity(in: maildir.descriptor) ?? 0
@@ -262,92 +223,60 @@ extension AccountStore {
     /// - Parameter uidNext: 0 if the rows are lost and numbers below the marks may be in use.
     func insertMailbox(
         _ id: MailboxID, _ name: MailboxName, _ directory: PathOctets, _ state: FolderState,
-        uidNext: Int64
+        uidNext: UInt32
     ) throws(StoreError) {
         let isLost = uidNext == 0
-        let modSeq = isLost ? Int64(state.modSeqMark) - 1 : 1
-        let statement = try database.query(.insertMailbox)
-        statement.set(1, id.rawValue)
-        statement.set(2, name.octets)
-        statement.set(3, directory)
-        statement.set(4, Int64(state.specialUse.rawValue))
-        statement.set(5, uidNext)
-        statement.set(6, modSeq)
-        statement.set(7, Int64(state.uidMark))
-        statement.set(8, Int64(state.modSeqMark))
-        statement.set(9, isLost ? Int64(state.modSeqMark) : 0)
-        try statement.run()
-    }
-
-    /// All rows of a mailbox, as part of a transaction.
-    func dropRows(_ id: MailboxID) throws(StoreError) {
-        for query in [
-            Query.dropMessages, .dropFiles, .dropSummaries, .dropListFields, .dropUnsummarized,
-            .dropExpunged, .clearDoomed, .removeMailbox,
-        ] {
-            try database.query(query).bind(id.rawValue).run()
-        }
+        let modSeq = isLost ? state.modSeqMark - 1 : 1
+        try index.insert(
+            MailboxRow(
+                id: id, name: name, directory: directory, specialUse: state.specialUse),
+            MailboxNumbers(
+                uidNext: uidNext, modSeq: modSeq, floor: isLost ? state.modSeqMark : 0),
+            MaildirMarks(uidMark: state.uidMark, modSeqMark: state.modSeqMark))
     }
 
     func doomedFolders() throws(StoreError) -> Set<MailboxID> {
-        var ids: Set<MailboxID> = []
-        let statement = try database.query(.doomedFolders)
-        while try statement.step() { ids.insert(MailboxID(rawValue: statement.integer(0))) }
-        return ids
+        Set(try index.doomedFolders().map(\.id))
     }
 
     /// Opens directories and counters of a mailbox.
     func openFolder(_ id: MailboxID) throws(StoreError) -> Folder {
-        let row = try database.query(.mailboxByID).bind(id.rawValue)
-        guard try row.step() else { throw .noSuchMailbox }
-        defer { row.reset() }
-        guard let name = MailboxName(row.octets(0)) else { throw .index("mailbox name", code: 11) }
-        let directory = row.octets(1)
-        let use = SpecialUse(rawValue: UInt8(clamping: row.integer(2))) ?? .none
-        var uidNext = UInt32(clamping: row.integer(3))
-        var modSeq = UInt64(clamping: row.integer(4))
-        let uidMark = UInt32(clamping: row.integer(5))
-        let modSeqMark = UInt64(clamping: row.integer(6))
-        let floor = UInt64(clamping: row.integer(7))
-        let times = (row.integer(8), row.integer(9))
-        row.reset()
+        guard let (row, numbers) = try index.openRow(id) else { throw .noSuchMailbox }
+        let directory = row.directory
+        let marks = numbers.marks
 
         guard let root = try openFolderDirectory(directory) else {
             try scanFolders()
             throw .noSuchMailbox
         }
         let blobs = try MaildirBlobs(root, self.root.staging)
-        var isBehind = uidNext == 0
-        uidNext = max(uidNext, 1)
+        var isBehind = numbers.uidNext == 0
+        numbers.uidNext = max(numbers.uidNext, 1)
         let read = try blobs.readState()
-        var made = FolderState(uidValidity: 0, specialUse: use)
+        var made = FolderState(uidValidity: 0, specialUse: row.specialUse)
         made.id = id
         var state = read ?? made
         guard state.id == id else {
             try scanFolders()
             throw .noSuchMailbox
         }
-        if state.uidMark > uidMark || state.modSeqMark > modSeqMark {
+        if state.uidMark > marks.uidMark || state.modSeqMark > marks.modSeqMark {
             // Numbers were promised that the rows do not know of: a crash right behind the
             // promise, or an index from a backup.
             isBehind = true
-            modSeq = max(modSeq, state.modSeqMark - 1)
+            numbers.modSeq = max(numbers.modSeq, state.modSeqMark - 1)
         }
-        if read == nil || state.uidMark < uidMark || state.modSeqMark < modSeqMark {
-            state.uidMark = max(state.uidMark, uidMark)
-            state.modSeqMark = max(state.modSeqMark, modSeqMark)
+        if read == nil || state.uidMark < marks.uidMark || state.modSeqMark < marks.modSeqMark {
+            state.uidMark = max(state.uidMark, marks.uidMark)
+            state.modSeqMark = max(state.modSeqMark, marks.modSeqMark)
             try blobs.write(state)
         }
-        let keywords = try blobs.readKeywords()
         let folder = Folder(
-            id: id, name: name, directory: directory, blobs: blobs, state: state,
-            keywords: keywords, uidNext: uidNext, modSeq: modSeq, floor: floor,
-            currentTime: times.0, newTime: times.1)
+            numbers, name: row.name, directory: directory, blobs: blobs, state: state,
+            keywords: try blobs.readKeywords())
         folder.isBehind = isBehind
         // A crash between the rows' end and the files': they must go before they are seen again.
-        let doomed = try database.query(.doomed).bind(id.rawValue)
-        defer { doomed.reset() }
-        folder.needsScan = try doomed.step()
+        folder.needsScan = try index.isAnyDoomed(id)
         return folder
     }
 }

@@ -75,7 +75,7 @@ package final class IndexChecker: @unchecked Sendable {  // safe: on its account
     // MARK: - The account
 
     private func checkAccount(_ store: AccountStore) throws(StoreError) {
-        let problems = try store.sqliteProblems()
+        let problems = try store.index.problems()
         if !problems.isEmpty {
             if repairs { try store.rebuildIndex() }
             add(
@@ -88,7 +88,7 @@ package final class IndexChecker: @unchecked Sendable {  // safe: on its account
             if repairs { try store.accountState.write(in: store.maildir.descriptor) }
             add(.missingStateFile, [], AccountState.fileName, isRepaired: repairs)
         }
-        let orphans = try store.orphanRows()
+        let orphans = try store.index.orphanRows()
         if orphans > 0 {
             if repairs { try store.removeOrphanRows() }
             add(.orphanRow, [], "\(orphans) rows", isRepaired: repairs)
@@ -163,7 +163,7 @@ package final class IndexChecker: @unchecked Sendable {  // safe: on its account
     }
 
     private func checkNumbers(_ store: AccountStore, _ folder: Folder) throws(StoreError) {
-        let greatest = try store.greatestNumbers(folder.id)
+        let greatest = try store.index.greatestNumbers(folder.id)
         var isWrong = false
         if greatest.uid >= folder.uidNext {
             isWrong = true
@@ -233,7 +233,7 @@ package final class IndexChecker: @unchecked Sendable {  // safe: on its account
     /// The next rows against their files. False when there are no more.
     private func checkRows(_ store: AccountStore, _ place: Place) throws(StoreError) -> Bool {
         guard let folder = try folder(store, place) else { return false }
-        let rows = try store.checkedRows(place.id, after: place.lastUID, limit: Self.slice)
+        let rows = try store.index.checkedRows(place.id, after: place.lastUID, limit: Self.slice)
         guard let last = rows.last else { return false }
         place.lastUID = Int64(last.uid)
         report.messages += UInt64(rows.count)
@@ -362,7 +362,7 @@ package final class IndexChecker: @unchecked Sendable {  // safe: on its account
         }
         let uid = FileName(name).uid ?? 0
         // Delivered, or on its way out, since the comparison began.
-        if uid > 0, try store.rowName(place.id, uid) == name { return }
+        if uid > 0, try store.index.blob(place.id, uid) == name { return }
         if doomed.contains(FileName.unique(of: name)) { return }
         place.needsScan = true
         add(.fileWithoutRow, mailbox, uid: uid, Self.text(name), isRepaired: repairs)

@@ -32,73 +32,15 @@ extension FileName {
 extension AccountStore {
     // MARK: - What the comparison asks the index
 
-    /// What SQLite says about the file; empty: nothing is wrong.
-    func sqliteProblems() throws(StoreError) -> [UInt8] {
-        let statement = try database.query(.quickCheck)
-        defer { statement.reset() }
-        guard try statement.step() else { return [UInt8]("no answer") }
-        let answer = statement.octets(0)
-        return answer == [UInt8]("ok") ? [] : answer
-    }
-
-    private static let orphanQueries: [(count: Query, remove: Query)] = [
-        (.countOrphanMessages, .removeOrphanMessages), (.countOrphanFiles, .removeOrphanFiles),
-    ]
-
-    /// Rows whose mailbox is not there, or whose other half is not.
-    func orphanRows() throws(StoreError) -> Int64 {
-        var sum: Int64 = 0
-        for (count, _) in Self.orphanQueries {
-            let statement = try database.query(count)
-            if try statement.step() { sum += statement.integer(0) }
-            statement.reset()
-        }
-        return sum
-    }
-
     /// The messages' files are still there: a comparison takes them in again.
     func removeOrphanRows() throws(StoreError) {
-        try transaction { () throws(StoreError) in
-            for (_, remove) in Self.orphanQueries { try database.query(remove).run() }
-        }
+        try transaction { () throws(StoreError) in try index.removeOrphanRows() }
         for row in try mailboxRows() { openedFolder(row.id)?.needsScan = true }
-    }
-
-    func greatestNumbers(_ id: MailboxID) throws(StoreError) -> (uid: UInt32, modSeq: UInt64) {
-        let statement = try database.query(.greatestNumbers).bind(id.rawValue)
-        defer { statement.reset() }
-        guard try statement.step() else { return (0, 0) }
-        return (UInt32(clamping: statement.integer(0)), UInt64(clamping: statement.integer(1)))
-    }
-
-    func checkedRows(
-        _ id: MailboxID, after uid: Int64, limit: Int64
-    ) throws(StoreError) -> [CheckedRow] {
-        var found: [CheckedRow] = []
-        let rows = try database.query(.checkedRows).bind(id.rawValue, uid, limit)
-        while try rows.step() {
-            found.append(
-                CheckedRow(
-                    uid: UInt32(clamping: rows.integer(0)),
-                    diskFlags: Flags(rawValue: UInt64(bitPattern: rows.integer(1))),
-                    size: UInt32(clamping: rows.integer(2)), date: rows.integer(3),
-                    name: rows.octets(4)))
-        }
-        return found
-    }
-
-    func rowName(_ id: MailboxID, _ uid: UInt32) throws(StoreError) -> PathOctets? {
-        let row = try database.query(.fileName).bind(id.rawValue, Int64(uid))
-        defer { row.reset() }
-        return try row.step() ? row.octets(0) : nil
     }
 
     /// Unique names of files that are on their way out.
     func doomedNames(_ id: MailboxID) throws(StoreError) -> Set<PathOctets> {
-        var names: Set<PathOctets> = []
-        let rows = try database.query(.doomed).bind(id.rawValue)
-        while try rows.step() { names.insert(FileName.unique(of: rows.octets(0))) }
-        return names
+        Set(try index.doomed(id).map { FileName.unique(of: $0) })
     }
 
     // MARK: - Repairs
@@ -130,10 +72,7 @@ extension AccountStore {
 
     /// The name in the row becomes one that no file has, so that a comparison sees the letters.
     func forgetName(_ folder: Folder, _ row: CheckedRow) throws(StoreError) {
-        let unique = FileName.unique(of: row.name)
-        let statement = try database.query(.setName).bind(folder.id.rawValue, Int64(row.uid))
-        statement.set(3, unique)
-        try statement.run()
+        try index.setBlob(folder.id, row.uid, FileName.unique(of: row.name))
     }
 
     /// Clients have been told the row's.
@@ -151,11 +90,9 @@ extension AccountStore {
         if let name = file.octets, name != row.name {
             try rename(folder, row.uid, row.name, to: name)
         }
-        let modSeq = try folder.nextModSeq()
+        let modSeq = try index.allocateModSeq(in: folder.numbers)
         try transaction { () throws(StoreError) in
-            try database.query(.setSize).bind(
-                folder.id.rawValue, Int64(row.uid), wire, Int64(modSeq)
-            ).run()
+            try index.setSize(folder.id, row.uid, wire, at: modSeq)
             try putCounters(folder)
         }
         folder.image = nil
@@ -168,9 +105,7 @@ extension AccountStore {
         guard try folder.blobs.rename(old, to: name) else { return }
         try folder.ownChange()
         try folder.synchronize()
-        let statement = try database.query(.setName).bind(folder.id.rawValue, Int64(uid))
-        statement.set(3, name)
-        try statement.run()
+        try index.setBlob(folder.id, uid, name)
     }
 
     /// A new name for a file whose own is none.
@@ -249,9 +184,7 @@ extension AccountStore {
     package func optimizeIndex() throws(StoreError) -> (before: UInt64, after: UInt64) {
         try guarded { () throws(StoreError) in
             let before = try indexOctets()
-            try database.run("VACUUM")
-            try database.run("PRAGMA optimize")
-            try database.run("PRAGMA wal_checkpoint(TRUNCATE)")
+            try index.optimize()
             return (before, try indexOctets())
         }
     }

@@ -339,15 +339,10 @@ extension AccountStore {
     /// Rows of messages whose names begin so, in any mailbox.
     private func rows(of wanted: Set<PathOctets>) throws(StoreError) -> [PathOctets: Row] {
         var rows: [PathOctets: Row] = [:]
-        let statement = try database.query(.allFileNames)
-        while try statement.step() {
-            let name = statement.octets(2)
+        try index.eachBlob { id, uid, name, size in
             let unique = FileName.unique(of: name)
-            guard wanted.contains(unique) else { continue }
-            rows[unique] = Row(
-                mailbox: MailboxID(rawValue: statement.integer(0)),
-                uid: UInt32(clamping: statement.integer(1)), name: name,
-                size: Int(statement.integer(3)))
+            guard wanted.contains(unique) else { return }
+            rows[unique] = Row(mailbox: id, uid: uid, name: name, size: size)
         }
         return rows
     }
@@ -369,11 +364,11 @@ extension AccountStore {
     /// A file that was taken in before it was whole.
     private func removeHalf(_ row: Row) throws(StoreError) {
         let folder = try folder(row.mailbox)
-        let modSeq = try folder.nextModSeq()
+        let modSeq = try index.allocateModSeq(in: folder.numbers)
         try folder.blobs.delete(row.name)
         try folder.ownChange()
         try transaction(.logged) { () throws(StoreError) in
-            try removeRows(row.mailbox.rawValue, row.uid, modSeq)
+            try index.removeRows(row.mailbox, row.uid, modSeq)
             try putCounters(folder)
         }
         folder.image = nil

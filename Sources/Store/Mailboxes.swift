@@ -53,11 +53,7 @@ extension AccountStore {
         _ name: MailboxName, _ use: SpecialUse, uidValidity: UInt32? = nil
     ) throws(StoreError) {
         guard try mailboxID(name) == nil else { throw .mailboxExists }
-        let count = try database.query(.mailboxCount)
-        guard try count.step() else { throw .index("count", code: 0) }
-        let mailboxes = count.integer(0)
-        count.reset()
-        guard mailboxes < Self.mailboxLimit else { throw .limit }
+        guard try index.mailboxCount() < Self.mailboxLimit else { throw .limit }
         guard let directory = FolderName.directory(of: name), !directory.isEmpty else {
             throw .notPermitted
         }
@@ -134,7 +130,7 @@ extension AccountStore {
         try folder.blobs.write(state)
         folder.state = state
         try transaction { () throws(StoreError) in
-            try database.query(.setSpecialUse).bind(id.rawValue, Int64(use.rawValue)).run()
+            try index.setSpecialUse(id, use)
         }
     }
 
@@ -158,10 +154,8 @@ extension AccountStore {
             if root.retention.isHeld(address) { try hold(folder) }
             let modSeq = folder.modSeq + 1
             try transaction { () throws(StoreError) in
-                try dropRows(id)
-                let statement = try database.query(.insertDoomedFolder).bind(id.rawValue)
-                statement.set(2, directory)
-                try statement.run()
+                try index.remove(id)
+                try index.insertDoomedFolder(id, directory)
             }
             noteGone(id, at: modSeq)
             reached(.deleteCommitted)
@@ -192,18 +186,13 @@ extension AccountStore {
         try System.removeTree(trash, in: maildir.descriptor)
         try System.synchronize(maildir.descriptor, "Maildir")
         try transaction { () throws(StoreError) in
-            try database.query(.clearDoomedFolder).bind(id.rawValue).run()
+            try index.clearDoomedFolder(id)
         }
         reached(.deleteDone)
     }
 
     func finishDeletes() throws(StoreError) {
-        var doomed: [(MailboxID, PathOctets)] = []
-        let statement = try database.query(.doomedFolders)
-        while try statement.step() {
-            doomed.append((MailboxID(rawValue: statement.integer(0)), statement.octets(1)))
-        }
-        for (id, directory) in doomed { try removeDoomedFolder(id, directory) }
+        for (id, directory) in try index.doomedFolders() { try removeDoomedFolder(id, directory) }
     }
 
     // MARK: - RENAME
@@ -233,12 +222,8 @@ extension AccountStore {
             let moves = try plannedMoves(name, target)
             try transaction { () throws(StoreError) in
                 for move in moves {
-                    let statement = try database.query(.renameMailbox)
-                    statement.set(1, move.row.id.rawValue)
-                    statement.set(2, move.name.octets)
-                    statement.set(3, move.directory)
-                    statement.set(4, move.row.directory)
-                    try statement.run()
+                    try index.rename(
+                        move.row.id, to: move.name, move.directory, previous: move.row.directory)
                 }
             }
             for move in moves {
@@ -288,7 +273,7 @@ extension AccountStore {
         reached(.renameMoved)
         try transaction { () throws(StoreError) in
             for row in pending {
-                try database.query(.finishRename).bind(row.id.rawValue).run()
+                try index.finishRename(row.id)
             }
         }
         reached(.renameDone)

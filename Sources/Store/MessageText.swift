@@ -7,24 +7,24 @@ import Bytes
 import MIME
 
 /// Fields kept in the index for later lists: raw, unfolded, cut off.
-struct MessageSummary: Equatable {
+package struct MessageSummary: Equatable, Sendable {
     /// Octets of a message that are looked at.
     static let window = 16 << 10
     private static let lineLimit = 512
 
-    var subject: [UInt8]?
-    var sender: [UInt8]?
-    var recipients: [UInt8]?
-    var messageID: [UInt8]?
+    package private(set) var subject: [UInt8]?
+    package private(set) var sender: [UInt8]?
+    package private(set) var recipients: [UInt8]?
+    package private(set) var messageID: [UInt8]?
     /// What lists show; nil if `head` does not hold the whole header.
-    private(set) var synopsis: MessageSynopsis?
+    package private(set) var synopsis: MessageSynopsis?
 
     /// - Parameters:
     ///   - head: the beginning of a message.
     ///   - isWhole: it is all of it.
     ///   - needsCRLF: its lines end with LF in places.
     ///   - isBrief: leave what takes longer for later.
-    init(
+    package init(
         _ head: [UInt8], isWhole: Bool = false, needsCRLF: Bool = false, isBrief: Bool = false
     ) {
         readFields(head)

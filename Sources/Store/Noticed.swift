@@ -57,7 +57,7 @@ extension AccountStore {
         try guarded { () throws(StoreError) in
             if events.isMoved { try scanFoldersIfChanged() }
             guard let folder = openedFolder(id) else {
-                if try isMailbox(id) { _ = try self.folder(id) }
+                if try index.storedUIDNext(id) != nil { _ = try self.folder(id) }
                 return
             }
             for event in events.names where !folder.needsScan {
@@ -81,19 +81,11 @@ extension AccountStore {
         }
     }
 
-    private func isMailbox(_ id: MailboxID) throws(StoreError) -> Bool {
-        let row = try database.query(.mailboxByID).bind(id.rawValue)
-        defer { row.reset() }
-        return try row.step()
-    }
-
     /// True if a row has this file name.
     private func isOwn(_ name: PathOctets, in folder: Folder) throws(StoreError) -> Bool {
         guard name.first != 0x2E else { return true }  // never a message
         guard let uid = FileName(name).uid else { return false }
-        let row = try database.query(.fileName).bind(folder.id.rawValue, Int64(uid))
-        defer { row.reset() }
-        return try row.step() && row.octets(0) == name
+        return try index.blob(folder.id, uid) == name
     }
 
     /// A file that was taken in before its writer was done (it should have written in tmp/) is

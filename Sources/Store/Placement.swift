@@ -75,7 +75,7 @@ extension AccountStore {
         let (name, directory, modSeq) = (old.name, old.directory, old.modSeq + 1)
         try old.blobs.write(state)
         try transaction { () throws(StoreError) in
-            try dropRows(old.id)
+            try index.remove(old.id)
             try insertMailbox(
                 MailboxID(rawValue: Int64(uidValidity)), name, directory, state, uidNext: 1)
             try setMeta(.uidValidity, Int64(lastUIDValidity))
@@ -98,15 +98,13 @@ extension AccountStore {
         guard wanted.uid < UInt32.max - 1 << 20 else { throw .limit }
         next = wanted.uid + 1
     }
-}
 
-extension Folder {
-    /// A UID that no message of this mailbox ever had, and not below `wanted`.
-    func reserveUID(_ wanted: WantedUID?) throws(StoreError) -> UInt32 {
+    /// A UID that no message of the mailbox ever had, and not below `wanted`.
+    func allocateUID(_ wanted: WantedUID?, _ folder: Folder) throws(StoreError) -> UInt32 {
         if let wanted {
-            guard wanted.uid >= uidNext else { throw .alreadyExists }
-            uidNext = wanted.uid
+            guard wanted.uid >= folder.uidNext else { throw .alreadyExists }
+            folder.uidNext = wanted.uid
         }
-        return try reserveUIDs(1)
+        return try index.allocateUIDs(1, in: folder.numbers)
     }
 }

@@ -26,23 +26,17 @@ extension AccountStore {
     func content(
         _ folder: Folder, _ uid: UInt32, _ part: MessagePart, inlineLimit: Int
     ) throws(StoreError) -> MessageContent? {
-        guard let name = try fileName(folder, uid) else { return nil }
+        guard let name = try index.blob(folder.id, uid) else { return nil }
         if let blob = try folder.blobs.open(name) {
             return try content(blob, FileName(name), part, inlineLimit, folder)
         }
         // Another program renamed or removed it.
         folder.needsScan = true
         try refresh(folder)
-        guard let name = try fileName(folder, uid),
+        guard let name = try index.blob(folder.id, uid),
             let blob = try folder.blobs.open(name)
         else { return nil }
         return try content(blob, FileName(name), part, inlineLimit, folder)
-    }
-
-    private func fileName(_ folder: Folder, _ uid: UInt32) throws(StoreError) -> PathOctets? {
-        let row = try database.query(.fileName).bind(folder.id.rawValue, Int64(uid))
-        defer { row.reset() }
-        return try row.step() ? row.octets(0) : nil
     }
 
     private func content(

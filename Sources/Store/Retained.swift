@@ -197,8 +197,7 @@ extension AccountStore {
     /// The unique parts of all names that the folder's rows have.
     private func uniques(_ folder: Folder) throws(StoreError) -> Set<PathOctets> {
         var known: Set<PathOctets> = []
-        let rows = try database.query(.folderFileNames).bind(folder.id.rawValue)
-        while try rows.step() { known.insert(FileName.unique(of: rows.octets(1))) }
+        try index.eachBlob(folder.id) { _, name in known.insert(FileName.unique(of: name)) }
         return known
     }
 

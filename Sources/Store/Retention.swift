@@ -75,13 +75,6 @@ extension Int64 {
     }
 }
 
-/// A file whose message is expunged.
-struct DoomedFile {
-    var name: PathOctets
-    /// What the row said last; the name may be behind.
-    var flags: Flags
-}
-
 /// One folder's place in Expunged/ on one day.
 final class Shelf {
     let day: PathOctets
@@ -132,7 +125,7 @@ extension AccountStore {
     /// Takes files away whose rows are gone. What cannot be done now is at the next comparison.
     ///
     /// - Parameter isMove: the message lives on elsewhere.
-    func unlinkDoomed(_ folder: Folder, _ doomed: [DoomedFile], isMove: Bool) {
+    func unlinkDoomed(_ folder: Folder, _ doomed: [RemovedMessage], isMove: Bool) {
         do throws(StoreError) {
             let held = root.retention.isHeld(address) ? try HeldFiles(in: account.descriptor) : nil
             let shelf = isMove ? nil : try shelf(of: folder)
@@ -140,7 +133,7 @@ extension AccountStore {
                 try shelf.learn(folder.keywords)
             }
             for file in doomed {
-                if let held { try held.keep(file.name, folder) }
+                if let held { try held.keep(file.blob, folder) }
                 if try !retire(file, folder, shelf) {
                     folder.needsScan = true  // under another name, by another program
                 }
@@ -164,32 +157,32 @@ extension AccountStore {
             if let held { try held.keep(name, folder) }
             // With another link it was moved, or is on the shelf already.
             let place = status.links > 1 ? nil : shelf
-            _ = try retire(DoomedFile(name: name, flags: FileName(name).flags), folder, place)
+            _ = try retire(RemovedMessage(blob: name, flags: FileName(name).flags), folder, place)
         }
     }
 
     /// False if there is no such file.
     private func retire(
-        _ file: DoomedFile, _ folder: Folder, _ shelf: Shelf?
+        _ file: RemovedMessage, _ folder: Folder, _ shelf: Shelf?
     ) throws(StoreError) -> Bool {
-        guard let shelf else { return try folder.blobs.delete(file.name) }
-        var name = FileName(file.name)
+        guard let shelf else { return try folder.blobs.delete(file.blob) }
+        var name = FileName(file.blob)
         if name.flags != file.flags { name.flags = file.flags }
-        let target = name.octets ?? file.name
+        let target = name.octets ?? file.blob
         let moved: System.Moved
         do throws(StoreError) {
             moved = try folder.blobs.move(
-                file.name, to: target, in: shelf.directory.descriptor)
+                file.blob, to: target, in: shelf.directory.descriptor)
         } catch .noSpace {
             // Expunging is what makes room.
-            return try folder.blobs.delete(file.name)
+            return try folder.blobs.delete(file.blob)
         }
         switch moved {
         case .done:
             shelf.changed()
             return true
         case .noSource: return false
-        case .targetExists, .notHere: return try folder.blobs.delete(file.name)
+        case .targetExists, .notHere: return try folder.blobs.delete(file.blob)
         }
     }
 

@@ -98,14 +98,10 @@ extension AccountStore {
     ) throws(StoreError) {
         comparisons += 1
         var rows: [Int: (uid: UInt32, name: Int)] = [:]
-        let statement = try database.query(.folderFileNames).bind(folder.id.rawValue)
-        while try statement.step() {
-            let name = statement.octets(1)
-            rows[FileName.uniqueHash(of: name)] = (UInt32(statement.integer(0)), name.hash)
+        try index.eachBlob(folder.id) { uid, name in
+            rows[FileName.uniqueHash(of: name)] = (uid, name.hash)
         }
-        var doomed: Set<Int> = []
-        let doomedRows = try database.query(.doomed).bind(folder.id.rawValue)
-        while try doomedRows.step() { doomed.insert(FileName.uniqueHash(of: doomedRows.octets(0))) }
+        let doomed = Set(try index.doomed(folder.id).map { FileName.uniqueHash(of: $0) })
         for key in rows.keys { findings.knownUniques.insert(key) }
 
         var unknown: [PathOctets] = []
@@ -147,11 +143,7 @@ extension AccountStore {
         _ folder: Folder, _ uid: UInt32, _ name: PathOctets, _ findings: inout Findings
     ) throws(StoreError) {
         findings.renamed.append((uid, name))
-        let row = try database.query(.bothFlags).bind(folder.id.rawValue, Int64(uid))
-        defer { row.reset() }
-        guard try row.step() else { return }
-        let flags = Flags(rawValue: UInt64(bitPattern: row.integer(0)))
-        let diskFlags = Flags(rawValue: UInt64(bitPattern: row.integer(1)))
+        guard let (flags, diskFlags) = try index.flags(folder.id, uid) else { return }
         let disk = FileName(name).flags
         guard disk != diskFlags else { return }
         findings.highestLetter = max(findings.highestLetter, Self.highestLetter(disk))
@@ -193,32 +185,4 @@ extension AccountStore {
 extension Flags {
     /// As the index has it.
     var stored: Int64 { Int64(rawValue) }
-}
-
-extension AccountStore {
-    /// A message's two rows, as part of a transaction.
-    func insertRow(
-        _ mailbox: Int64, _ uid: UInt32, flags: Flags, modSeq: UInt64, size: UInt32,
-        date: SecondsSince1970, name: PathOctets, _ summary: MessageSummary
-    ) throws(StoreError) {
-        try database.query(.insertMessage).bind(
-            mailbox, Int64(uid), flags.stored, flags.stored, Int64(modSeq), Int64(size), date
-        ).run()
-        let file = try database.query(.insertFile).bind(mailbox, Int64(uid))
-        file.set(3, name)
-        file.set(4, summary.subject)
-        file.set(5, summary.sender)
-        file.set(6, summary.recipients)
-        file.set(7, summary.messageID)
-        try file.run()
-        try insertSummary(mailbox, uid, summary.synopsis)
-    }
-
-    /// Takes a message out of the index and remembers that it was there, as part of a transaction.
-    func removeRows(_ mailbox: Int64, _ uid: UInt32, _ modSeq: UInt64) throws(StoreError) {
-        try database.query(.removeMessage).bind(mailbox, Int64(uid)).run()
-        try database.query(.removeFile).bind(mailbox, Int64(uid)).run()
-        try removeSummary(mailbox, uid)
-        try database.query(.insertExpunged).bind(mailbox, Int64(modSeq), Int64(uid)).run()
-    }
 }

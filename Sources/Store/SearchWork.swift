@@ -149,13 +149,8 @@ extension AccountStore {
 
     private func uidNextOfMailboxes() throws(StoreError) -> [MailboxID: UInt32] {
         var rows: [MailboxID: UInt32] = [:]
-        var ids: [MailboxID] = []
-        let all = try database.query(.allMailboxes)
-        while try all.step() { ids.append(MailboxID(rawValue: all.integer(0))) }
-        for id in ids {
-            let row = try database.query(.mailboxByID).bind(id.rawValue)
-            if try row.step() { rows[id] = UInt32(clamping: row.integer(3)) }
-            row.reset()
+        for row in try self.index.mailboxes() {
+            rows[row.id] = try self.index.storedUIDNext(row.id)
         }
         return rows
     }
@@ -199,14 +194,7 @@ extension AccountStore {
     }
 
     private func window(_ id: MailboxID, from: UInt32) throws(StoreError) -> [MessageEntry] {
-        var rows: [MessageEntry] = []
-        let statement = try database.query(.snapshotRange)
-        statement.bind(id.rawValue, Int64(from), Int64(UInt32.max))
-        defer { statement.reset() }
-        while rows.count < Self.windowRows, try statement.step() {
-            rows.append(Self.entry(statement))
-        }
-        return rows
+        try index.entries(id, UIDRange(from, .max), limit: Self.windowRows)
     }
 
     private func note(
@@ -254,9 +242,7 @@ extension AccountStore {
     ) throws(StoreError) -> StoredSegment {
         var isAlive: [Bool] = []
         for document in segment.documents {
-            let row = try database.query(.entry).bind(id.rawValue, Int64(document.uid))
-            isAlive.append(try row.step() && row.integer(1) == Int64(document.size))
-            row.reset()
+            isAlive.append(try self.index.entry(id, document.uid)?.size == document.size)
         }
         return try index.load(segment, isAlive: isAlive)
     }

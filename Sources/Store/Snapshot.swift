@@ -69,18 +69,8 @@ extension AccountStore {
     private func page(
         _ id: MailboxID, from start: UInt32, below end: UInt32, limit: Int
     ) throws(StoreError) -> [MessageEntry] {
-        var entries: [MessageEntry] = []
-        guard start < end else { return entries }
-        let rows = try database.query(.snapshotRange).bind(
-            id.rawValue, Int64(start), Int64(end) - 1)
-        while try rows.step() {
-            entries.append(Self.entry(rows))
-            if entries.count == limit {
-                rows.reset()
-                break
-            }
-        }
-        return entries
+        guard start < end else { return [] }
+        return try index.entries(id, UIDRange(start, end - 1), limit: limit)
     }
 
     private static func head(of folder: Folder) -> MailboxSnapshot {
@@ -94,19 +84,12 @@ extension AccountStore {
         try guarded { () throws(StoreError) in
             let folder = try folder(name)
             if folder.counts?.modSeq != folder.modSeq {
-                let row = try database.query(.totals).bind(folder.id.rawValue)
-                defer { row.reset() }
-                guard try row.step() else { throw .index("totals", code: 0) }
-                folder.counts = (
-                    folder.modSeq, UInt32(clamping: row.integer(0)),
-                    UInt32(clamping: row.integer(1)), UInt32(clamping: row.integer(2)),
-                    UInt64(clamping: row.integer(3))
-                )
+                folder.counts = (folder.modSeq, try index.totals(folder.id))
             }
-            let counts = folder.counts
+            let counts = folder.counts?.totals
             return MailboxStatus(
                 messages: counts?.messages ?? 0, unseen: counts?.unseen ?? 0,
-                deleted: counts?.deleted ?? 0, size: counts?.size ?? 0, uidNext: folder.uidNext,
+                deleted: counts?.deleted ?? 0, size: counts?.octets ?? 0, uidNext: folder.uidNext,
                 uidValidity: folder.uidValidity, highestModSeq: folder.modSeq)
         }
     }
@@ -139,7 +122,7 @@ extension AccountStore {
     private func changes(
         in folder: Folder, since: UInt64
     ) throws(StoreError) -> MailboxChanges {
-        let id = folder.id.rawValue
+        let id = folder.id
         var changes = MailboxChanges(
             uidNext: folder.uidNext, highestModSeq: folder.modSeq,
             keywords: folder.keywords.names, entries: [], vanished: [])
@@ -150,41 +133,27 @@ extension AccountStore {
             changes.vanished = Self.missing(from: all, below: folder.uidNext)
             return changes
         }
-        if let uids = folder.recentlyChanged(since: since) {
-            for uid in uids {
-                let row = try database.query(.entry).bind(id, Int64(uid))
-                if try row.step() { changes.entries.append(Self.entry(row)) }
-                row.reset()
+        return try index.reading { () throws(StoreError) in
+            if let uids = folder.recentlyChanged(since: since) {
+                for uid in uids {
+                    if let entry = try index.entry(id, uid) { changes.entries.append(entry) }
+                }
+            } else {
+                changes.entries = try index.entries(id, changedSince: since)
             }
-        } else {
-            let rows = try database.query(.changedEntries).bind(id, Int64(since))
-            while try rows.step() { changes.entries.append(Self.entry(rows)) }
+            changes.vanished = try index.vanished(id, since: since)
+            return changes
         }
-        let rows = try database.query(.vanishedSince).bind(id, Int64(since))
-        while try rows.step() { changes.vanished.append(UInt32(rows.integer(0))) }
-        changes.vanished.sort()
-        return changes
     }
 
     /// All messages, by rising UID; kept until the next change.
     func entries(of folder: Folder) throws(StoreError) -> [MessageEntry] {
         if let image = folder.image, image.modSeq == folder.modSeq { return image.entries }
-        var entries: [MessageEntry] = []
-        entries.reserveCapacity(folder.image?.entries.count ?? 0)
-        let rows = try database.query(.snapshot).bind(folder.id.rawValue)
-        while try rows.step() { entries.append(Self.entry(rows)) }
+        let entries = try index.entries(
+            folder.id, UIDRange(1, .max), limit: .max, reserving: folder.image?.entries.count ?? 0)
         dropImages(but: folder)
         folder.image = entries.count <= Folder.imageLimit ? (folder.modSeq, entries) : nil
         return entries
-    }
-
-    /// A row of uid, size, flags, modseq, date.
-    static func entry(_ row: Statement) -> MessageEntry {
-        MessageEntry(
-            uid: UInt32(truncatingIfNeeded: row.integer(0)),
-            size: UInt32(truncatingIfNeeded: row.integer(1)),
-            flags: Flags(rawValue: UInt64(bitPattern: row.integer(2))),
-            modSeq: UInt64(bitPattern: row.integer(3)), internalDate: row.integer(4))
     }
 
     private static func missing(from entries: [MessageEntry], below uidNext: UInt32) -> [UInt32] {

@@ -25,10 +25,7 @@ extension AccountStore {
             var stored = StoredFlags(entries: [], modified: [], keywords: [])
             var changed: [Int] = []
             for range in uids {
-                let rows = try database.query(.snapshotRange).bind(
-                    id.rawValue, Int64(range.first), Int64(range.last))
-                while try rows.step() {
-                    var entry = Self.entry(rows)
+                for var entry in try index.entries(id, range, limit: .max) {
                     if let unchangedSince, entry.modSeq > unchangedSince {
                         stored.modified.append(entry.uid)
                         continue
@@ -45,16 +42,11 @@ extension AccountStore {
             }
             stored.keywords = folder.keywords.names
             guard !changed.isEmpty else { return stored }
-            let modSeq = try folder.nextModSeq()
+            let modSeq = try index.allocateModSeq(in: folder.numbers)
             try transaction { () throws(StoreError) in
-                // One statement for a range: it changes the rows that were found to change
-                for range in uids {
-                    try database.query(Self.query(operation)).bind(
-                        id.rawValue, Int64(range.first), Int64(range.last), mask.stored,
-                        Int64(modSeq), unchangedSince.map { Int64(clamping: $0) } ?? .max
-                    ).run()
-                }
-                for index in changed { stored.entries[index].modSeq = modSeq }
+                try index.changeFlags(
+                    uids, operation, mask, at: modSeq, unchangedSince: unchangedSince, in: id)
+                for at in changed { stored.entries[at].modSeq = modSeq }
                 try putCounters(folder)
             }
             hasUnflushedNames = true
@@ -62,14 +54,6 @@ extension AccountStore {
             committed(folder, changed.map { stored.entries[$0].uid }, at: modSeq)
             reached(.flagsCommitted)
             return stored
-        }
-    }
-
-    private static func query(_ operation: FlagOperation) -> Query {
-        switch operation {
-        case .replace: .replaceFlags
-        case .add: .addFlags
-        case .remove: .removeFlags
         }
     }
 
@@ -102,28 +86,14 @@ extension AccountStore {
     }
 
     func flushNamesNow(limit: Int) throws(StoreError) {
-        struct Unflushed {
-            var mailbox: MailboxID
-            var uid: UInt32
-            var flags: Flags
-            var name: PathOctets
-        }
-        var unflushed: [Unflushed] = []
-        let rows = try database.query(.unflushed).bind(Int64(limit))
-        while try rows.step() {
-            unflushed.append(
-                Unflushed(
-                    mailbox: MailboxID(rawValue: rows.integer(0)), uid: UInt32(rows.integer(1)),
-                    flags: Flags(rawValue: UInt64(bitPattern: rows.integer(2))),
-                    name: rows.octets(3)))
-        }
+        var unflushed = try index.unflushed(limit: limit)
         guard !unflushed.isEmpty else {
             hasUnflushedNames = false
             return
         }
         var folders: [MailboxID: Folder] = [:]
-        for index in unflushed.indices {
-            let message = unflushed[index]
+        for at in unflushed.indices {
+            let message = unflushed[at]
             let folder: Folder
             if let known = folders[message.mailbox] {
                 folder = known
@@ -135,7 +105,7 @@ extension AccountStore {
             file.flags = message.flags
             guard let name = file.octets, name != message.name else { continue }
             if try folder.blobs.rename(message.name, to: name) {
-                unflushed[index].name = name
+                unflushed[at].name = name
             } else {
                 folder.needsScan = true  // another program renamed or removed it
             }
@@ -147,13 +117,7 @@ extension AccountStore {
         reached(.namesRenamed)
         try transaction { () throws(StoreError) in
             for message in unflushed {
-                let name = try database.query(.setName).bind(
-                    message.mailbox.rawValue, Int64(message.uid))
-                name.set(3, message.name)
-                try name.run()
-                try database.query(.setDiskFlags).bind(
-                    message.mailbox.rawValue, Int64(message.uid), message.flags.stored
-                ).run()
+                try index.setFlushed(message)
             }
             for folder in folders.values { try putCounters(folder) }
         }

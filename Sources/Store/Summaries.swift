@@ -29,13 +29,6 @@ extension AccountStore {
     private static let stride: UInt32 = 256
     private static let sliceMilliseconds: Int64 = 40
 
-    /// The key of a message's summary: mailbox and UID in one number, so that the rows of a
-    /// mailbox follow each other in an ordinary table, whose rows may be longer than those of one
-    /// without rowid.
-    static func summaryKey(_ mailbox: Int64, _ uid: UInt32) -> Int64 {
-        mailbox << 32 | Int64(uid)
-    }
-
     // MARK: - Asking
 
     /// Pieces of what lists show of the messages in `uids`, from the UID `start` on, as many as
@@ -70,7 +63,9 @@ extension AccountStore {
                                 folder, first, last, until: deadline,
                                 needsStructure: pieces.contains(.structure)))
                     }
-                    if let stopped = try read(folder, first, last, pieces, limit, &page.rows) {
+                    let stopped = try index.summaries(
+                        id, UIDRange(first, last), pieces, limit: limit, to: &page.rows)
+                    if let stopped {
                         page.next = stopped
                         return page
                     }
@@ -83,97 +78,6 @@ extension AccountStore {
         }
     }
 
-    /// - Returns: the UID at which `limit` was reached.
-    private func read(
-        _ folder: Folder, _ first: UInt32, _ last: UInt32, _ pieces: SummaryPieces, _ limit: Int,
-        _ rows: inout [UInt8]
-    ) throws(StoreError) -> UInt32? {
-        let query: Query
-        let columns: [Int32]
-        switch pieces {
-        case .fields: (query, columns) = (.listFieldsRange, [1])
-        case .keys: (query, columns) = (.keysRange, [1])
-        case let some where some.contains(.fields):
-            (query, columns) = (.summariesAndFieldsRange, Self.columns(pieces))
-        default: (query, columns) = (.summariesRange, Self.columns(pieces))
-        }
-        let mailbox = folder.id.rawValue
-        let found = try database.query(query).bind(
-            Self.summaryKey(mailbox, first), Self.summaryKey(mailbox, last))
-        while try found.step() {
-            let uid = UInt32(truncatingIfNeeded: found.integer(0))
-            if rows.count >= limit {
-                found.reset()
-                return uid
-            }
-            rows.append(row: uid)
-            for column in columns { found.append(column, to: &rows) }
-        }
-        return nil
-    }
-
-    /// Columns of `summariesRange` and `summariesAndFieldsRange` in the order of a row.
-    private static func columns(_ pieces: SummaryPieces) -> [Int32] {
-        let places: [(SummaryPieces, Int32)] = [
-            (.envelope, 1), (.structure, 2), (.fields, 4), (.keys, 3),
-        ]
-        return places.filter { pieces.contains($0.0) }.map(\.1)
-    }
-
-    // MARK: - Keeping
-
-    /// Keeps what is known of a new message, as part of a transaction.
-    func insertSummary(
-        _ mailbox: Int64, _ uid: UInt32, _ synopsis: MessageSynopsis?
-    ) throws(StoreError) {
-        let key = Self.summaryKey(mailbox, uid)
-        if let synopsis { try putSummary(key, synopsis) }
-        if synopsis?.structure == nil {
-            try lack(key, synopsis == nil ? .all : .structure)
-        }
-    }
-
-    private func putSummary(_ key: Int64, _ synopsis: MessageSynopsis) throws(StoreError) {
-        let row = try database.query(.insertSummary).bind(key)
-        row.set(2, synopsis.envelope)
-        row.set(3, synopsis.structure)
-        row.set(4, synopsis.keys)
-        try row.run()
-        let fields = try database.query(.insertListFields).bind(key)
-        fields.set(2, synopsis.fields)
-        try fields.run()
-    }
-
-    private func lack(_ key: Int64, _ missing: MissingPieces) throws(StoreError) {
-        try database.query(.insertUnsummarized).bind(key, missing.rawValue).run()
-        lacksSummaries = true
-        fillPosition = .min
-    }
-
-    /// A copy has what its source has.
-    func copySummary(
-        _ source: Int64, _ uid: UInt32, to target: Int64, _ copy: UInt32
-    ) throws(StoreError) {
-        let from = Self.summaryKey(source, uid)
-        let to = Self.summaryKey(target, copy)
-        try database.query(.copySummary).bind(from, to).run()
-        try database.query(.copyListFields).bind(from, to).run()
-        if lacksSummaries { try database.query(.copyUnsummarized).bind(from, to).run() }
-    }
-
-    func removeSummary(_ mailbox: Int64, _ uid: UInt32) throws(StoreError) {
-        let key = Self.summaryKey(mailbox, uid)
-        try database.query(.removeSummary).bind(key).run()
-        try database.query(.removeListFields).bind(key).run()
-        if lacksSummaries { try database.query(.removeUnsummarized).bind(key).run() }
-    }
-
-    func hasUnsummarizedRows() throws(StoreError) -> Bool {
-        let row = try database.query(.anyUnsummarized)
-        defer { row.reset() }
-        return try row.step()
-    }
-
     // MARK: - Filling in
 
     /// Makes what is missing, for one slice of time.
@@ -183,27 +87,23 @@ extension AccountStore {
         guard lacksSummaries else { return false }
         return try guarded { () throws(StoreError) in
             let deadline = System.milliseconds() + Self.sliceMilliseconds
-            let row = try database.query(.nextUnsummarized).bind(fillPosition)
-            let key = try row.step() ? row.integer(0) : nil
-            row.reset()
-            guard let key else {
+            guard let next = try index.nextUnsummarized() else {
                 // What is left could not be read: it is tried again when there is more to do
-                fillPosition = .max
-                lacksSummaries = try hasUnsummarizedRows()
+                index.fillPosition = .max
+                index.lacksSummaries = try index.hasUnsummarized()
                 return false
             }
             let folder: Folder
             do throws(StoreError) {
-                folder = try self.folder(MailboxID(rawValue: key >> 32))
+                folder = try self.folder(next.id)
             } catch .noSuchMailbox {
-                try database.query(.removeUnsummarized).bind(key).run()
+                try index.putSummary(next.id, next.uid, nil)
                 return true
             }
-            let first = UInt32(truncatingIfNeeded: key)
             let last = try fill(
-                folder, first, first.addingClamped(Self.stride - 1), until: deadline,
+                folder, next.uid, next.uid.addingClamped(Self.stride - 1), until: deadline,
                 needsStructure: true)
-            fillPosition = Self.summaryKey(folder.id.rawValue, last) + 1
+            index.filled(folder.id, last)
             return true
         }
     }
@@ -215,12 +115,8 @@ extension AccountStore {
         _ folder: Folder, _ first: UInt32, _ last: UInt32, until deadline: Int64,
         needsStructure: Bool
     ) throws(StoreError) -> UInt32 {
-        let mailbox = folder.id.rawValue
-        var missing: [UInt32] = []
-        let rows = try database.query(.unsummarizedRange).bind(
-            Self.summaryKey(mailbox, first), Self.summaryKey(mailbox, last),
-            needsStructure ? MissingPieces.structure.rawValue : MissingPieces.all.rawValue)
-        while try rows.step() { missing.append(UInt32(truncatingIfNeeded: rows.integer(0))) }
+        let missing = try index.unsummarized(
+            folder.id, UIDRange(first, last), needsStructure: needsStructure)
         var done = last
         guard !missing.isEmpty else { return done }
         var made: [(uid: UInt32, synopsis: MessageSynopsis?)] = []
@@ -237,7 +133,7 @@ extension AccountStore {
             }
         }
         do throws(StoreError) {
-            try keep(made, mailbox)
+            try keep(made, folder.id)
         } catch .noSpace {
             notify(.postponed, "summaries in \(folder.name.text): no space")
         }
@@ -246,27 +142,11 @@ extension AccountStore {
 
     /// One transaction. It need not be durable: what a power cut takes is made again.
     private func keep(
-        _ made: [(uid: UInt32, synopsis: MessageSynopsis?)], _ mailbox: Int64
+        _ made: [(uid: UInt32, synopsis: MessageSynopsis?)], _ id: MailboxID
     ) throws(StoreError) {
-        try database.run("PRAGMA synchronous=NORMAL")
-        defer { restoreSynchronous() }
-        try transaction { () throws(StoreError) in
-            for (uid, synopsis) in made {
-                let key = Self.summaryKey(mailbox, uid)
-                try database.query(.removeUnsummarized).bind(key).run()
-                guard let synopsis else { continue }  // the message is gone
-                try putSummary(key, synopsis)
-                if synopsis.structure == nil { try lack(key, .structure) }
-            }
-        }
-    }
-
-    private func restoreSynchronous() {
-        do throws(StoreError) {
-            try database.run("PRAGMA synchronous=FULL")
-        } catch {
-            // Never go on with commits that are not synced.
-            spoil(error)
+        try transaction(.logged) { () throws(StoreError) in
+            // Without a synopsis the message is gone.
+            for (uid, synopsis) in made { try index.putSummary(id, uid, synopsis) }
         }
     }
 

@@ -57,23 +57,13 @@ extension AccountStore {
     }
 
     func usageNow() throws(StoreError) -> MailUsage {
-        let row = try database.query(.usage)
-        defer { row.reset() }
-        guard try row.step() else { throw .index("usage is missing", code: 11) }
-        let mailboxes = try database.query(.mailboxCount)
-        defer { mailboxes.reset() }
-        let count = try mailboxes.step() ? UInt32(clamping: mailboxes.integer(0)) : 0
-        return MailUsage(
-            octets: UInt64(clamping: row.integer(0)), messages: UInt64(clamping: row.integer(1)),
-            mailboxes: count)
+        try index.usage()
     }
 
     /// Octets of a mailbox's messages with `\Deleted`: what an EXPUNGE would free. RFC 9208 §4.1.4.
     package func deletedOctets(_ name: MailboxName) throws(StoreError) -> UInt64 {
         try guarded { () throws(StoreError) in
-            let row = try database.query(.deletedOctets).bind(try folder(name).id.rawValue)
-            defer { row.reset() }
-            return try row.step() ? UInt64(clamping: row.integer(0)) : 0
+            try index.deletedOctets(try folder(name).id)
         }
     }
 
@@ -88,7 +78,7 @@ extension AccountStore {
     package func recount() throws(StoreError) -> (usage: MailUsage, wasWrong: Bool) {
         try guarded { () throws(StoreError) in
             let before = try usageNow()
-            try transaction { () throws(StoreError) in try database.query(.recount).run() }
+            try transaction { () throws(StoreError) in try index.recount() }
             let usage = try usageNow()
             return (usage, usage != before)
         }

@@ -107,7 +107,7 @@ struct QuotaTests {
         let account = try sandbox.account()
         try account.add("one")
         let right = try account.usage()
-        try account.database.run("UPDATE usage SET octets=77, messages=9")
+        try account.index.database.run("UPDATE usage SET octets=77, messages=9")
         #expect(try account.usage().octets == 77)
         #expect(try account.recount() == (right, true))
         #expect(try account.usage() == right)

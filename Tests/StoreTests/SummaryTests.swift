@@ -83,7 +83,7 @@ private func computed(
 
 private func unsummarized(_ account: AccountStore) throws -> Int64 {
     try account.guarded { () throws(StoreError) in
-        try account.database.number("SELECT count(*) FROM unsummarized")
+        try account.index.database.number("SELECT count(*) FROM unsummarized")
     }
 }
 
@@ -152,7 +152,7 @@ struct SummaryTests {
         }
         let before = try account.snapshot(inbox)
         let expected = try computed(account)
-        try account.guarded { () throws(StoreError) in try makeVersionOne(account.database) }
+        try account.guarded { () throws(StoreError) in try makeVersionOne(account.index.database) }
         account.abandon()
         account = try box.account()
         #expect(try account.snapshot(inbox) == before)
@@ -196,8 +196,8 @@ struct SummaryTests {
         #expect(try kept(account) == computed(account))
         try account.delete(name("Copies"))
         let rows = try account.guarded { () throws(StoreError) in
-            try account.database.number("SELECT count(*) FROM summaries") * 1_000
-                + account.database.number("SELECT count(*) FROM list_fields")
+            try account.index.database.number("SELECT count(*) FROM summaries") * 1_000
+                + account.index.database.number("SELECT count(*) FROM list_fields")
         }
         let left = Int64(try account.snapshot(inbox).entries.count)
         #expect(rows == left * 1_000 + left)
@@ -208,8 +208,8 @@ struct SummaryTests {
         var account = try box.account()
         for text in ["a", "b", "c"] { try account.add(text) }
         try account.guarded { () throws(StoreError) in
-            try account.database.run("DELETE FROM summaries")
-            try account.database.run(
+            try account.index.database.run("DELETE FROM summaries")
+            try account.index.database.run(
                 "INSERT INTO unsummarized SELECT mailbox << 32 | uid, 1 FROM messages")
         }
         account.abandon()

@@ -106,7 +106,7 @@ let package = Package(
             "mailctl",
             [
                 "Bytes", "Mail", "MIME", "IMAP", "Interchange", "Wire", "Crypto", "Config",
-                "CLinux", "CSSL",
+                "CLinux", "CSSL", "Store",
             ]),
 
         // tests

@@ -108,6 +108,17 @@ extension Schema {
                 target: .suite(.count(\.msgstored.quotaWarning, 0...100)),
                 doc: "Per cent of a quota from which on the log has a warning; 0: never."),
             Key(
+                path: "msgstored.quota_mail",
+                target: .suite(
+                    .words(
+                        \.msgstored.quotaMail,
+                        allowed: ["50", "60", "70", "75", "80", "85", "90", "95", "98", "100"],
+                        later: [])),
+                doc: """
+                    Per cent of a quota at which the account gets mail that says so, once until it \
+                    keeps less again; "100": when mail is refused. []: never.
+                    """),
+            Key(
                 path: "msgstored.quota_full_tempfail",
                 target: .suite(.flag(\.msgstored.quotaTemporary)),
                 doc: """

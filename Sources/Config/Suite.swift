@@ -216,6 +216,8 @@ package struct StoreSettings: Sendable, Equatable {
     package var quotaMessages = 0
     /// Per cent of a quota; 0: no warnings.
     package var quotaWarning = 90
+    /// Per cent of a quota at which the account gets mail about it; empty: never.
+    package var quotaMail = ["80", "95", "100"]
     /// True: mail for a full account is refused for now (452), not for good (552).
     package var quotaTemporary = false
     package var metrics = MetricsSettings(port: 9103)

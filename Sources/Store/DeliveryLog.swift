@@ -75,6 +75,18 @@ package final class DeliveryLog: @unchecked Sendable {  // safe: all under `moni
 
     var directoryDescriptor: Int32 { directory.descriptor }
 
+    /// Octets of its files, and for how many seconds the oldest mail waits for a checkpoint.
+    package var load: (octets: Int, age: Double) {
+        let (octets, since) = monitor.locked {
+            (segments.keys.reduce(0) { $0 + $1.size }, dirtySince)
+        }
+        guard let since else { return (octets, 0) }
+        let now = timespec.now
+        return (
+            octets, Double(now.tv_sec - since.tv_sec) + Double(now.tv_nsec - since.tv_nsec) / 1e9
+        )
+    }
+
     // MARK: - For those who deliver
 
     /// Makes a message durable; `done` is called on the log's thread and must not wait.

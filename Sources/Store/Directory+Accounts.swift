@@ -315,7 +315,7 @@ extension Directory {
                 try move()
             } catch {
                 // It stays where it was, or a half is finished at the next start.
-                if case .alreadyExists = error { try forgetRenames() }
+                if case .alreadyExists = error { try forgetRename(old.domain, old.local) }
                 throw error
             }
             try finishRename(old, new)
@@ -324,33 +324,7 @@ extension Directory {
         }
     }
 
-    /// Finishes what a crash interrupted. Before anything else is asked.
-    package func finishRenames(
-        _ move: (EmailAddress, EmailAddress) throws(StoreError) -> Void
-    ) throws(StoreError) {
-        try locked { () throws(StoreError) in
-            var open: [(EmailAddress, EmailAddress)] = []
-            let rows = try query(.renames)
-            while try rows.step() {
-                open.append(
-                    (
-                        EmailAddress(local: rows.octets(1), domain: rows.octets(0)),
-                        EmailAddress(local: rows.octets(3), domain: rows.octets(2))
-                    ))
-            }
-            for (old, new) in open {
-                do throws(StoreError) {
-                    try move(old, new)
-                } catch .alreadyExists {
-                    try forgetRenames()  // it had not begun, and cannot
-                    continue
-                }
-                try finishRename(old, new)
-            }
-        }
-    }
-
-    private func finishRename(
+    func finishRename(
         _ old: EmailAddress, _ new: EmailAddress
     ) throws(StoreError) {
         try change { () throws(StoreError) in
@@ -361,12 +335,8 @@ extension Directory {
                 statement.set(4, new.local)
                 try statement.run()
             }
-            try query(.removeRename).run()
+            try dropRename(old.domain, old.local)
         }
-    }
-
-    private func forgetRenames() throws(StoreError) {
-        try change { () throws(StoreError) in try query(.removeRename).run() }
     }
 }
 

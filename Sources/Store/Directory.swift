@@ -145,6 +145,26 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
         }
     }
 
+    private static let backupNote = "last-backup"
+
+    /// Remembers when all accounts were backed up last.
+    package func noteBackup(_ time: SecondsSince1970) throws(StoreError) {
+        try locked { () throws(StoreError) in
+            try DurableFile.replace(
+                Self.backupNote, with: PathOctets("\(time)\n"), in: state.descriptor)
+        }
+    }
+
+    /// Nil: never, or it cannot be read.
+    package func lastBackup() throws(StoreError) -> SecondsSince1970? {
+        try locked { () throws(StoreError) in
+            guard let file = try System.openFile(PathOctets(Self.backupNote), in: state.descriptor)
+            else { return nil }
+            let octets = try System.read(file.descriptor, from: 0, count: 32)
+            return SecondsSince1970(String(decoding: octets.prefix { $0 != 0x0A }, as: UTF8.self))
+        }
+    }
+
     package func close() {
         lock.withLock { _ in
             isClosed = true

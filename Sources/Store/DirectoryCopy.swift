@@ -121,6 +121,9 @@ extension Directory {
             for table in try database.tables() {
                 let added = try takeTable(table, account)
                 result.rows += added
+                if table == "accounts", let account, added > 0 {
+                    result.rows += try takeRights(of: account)
+                }
                 if table == "domains" { result.domains = added }
                 if table == "accounts" { result.accounts = added }
             }
@@ -164,6 +167,63 @@ extension Directory {
         for (index, value) in parameters.enumerated() { insert.set(Int32(index + 1), value) }
         let before = try database.number("SELECT total_changes()")
         try insert.run()
+        return UInt32(clamping: try database.number("SELECT total_changes()") - before)
+    }
+
+    /// What belongs to one account that was not here: as whom it may send, the aliases of its
+    /// name and those that lead to it, and the settings of a domain that has none. What is here
+    /// stays as it is: an alias that leads elsewhere leads to this account again as well.
+    private func takeRights(of account: EmailAddress) throws(StoreError) -> UInt32 {
+        var theirs: Set<String> = []
+        let tables = try database.statement(text: "SELECT name FROM copied.sqlite_master")
+        while try tables.step() {
+            theirs.insert(String(decoding: tables.octets(0), as: UTF8.self))
+        }
+        let before = try database.number("SELECT total_changes()")
+        let (domain, local) = (account.domain, account.local.asciiLowercased)
+        func run(_ table: String, _ sql: String) throws(StoreError) {
+            guard theirs.contains(table) else { return }
+            let statement = try database.statement(text: sql)
+            statement.set(1, domain)
+            if sql.contains("?2") { statement.set(2, local) }
+            try statement.run()
+        }
+        try run(
+            "senders",
+            """
+            INSERT OR IGNORE INTO main.senders SELECT domain, local, sender_domain, sender_local
+              FROM copied.senders WHERE domain=?1 AND local=?2
+            """)
+        try run(
+            "domain_settings",
+            """
+            INSERT OR IGNORE INTO main.domain_settings(name, quota_octets, quota_messages)
+              SELECT name, quota_octets, quota_messages FROM copied.domain_settings
+              WHERE name=?1
+                AND NOT EXISTS (SELECT 1 FROM main.accounts WHERE domain=?1 AND local<>?2)
+            """)
+        // Aliases that are gone altogether come back with all their targets, in their order.
+        try run(
+            "aliases",
+            """
+            INSERT INTO main.aliases SELECT domain, local, place, target_domain, target_local
+              FROM copied.aliases AS c
+              WHERE (c.domain=?1 AND c.local=?2 OR EXISTS (SELECT 1 FROM copied.aliases AS t
+                  WHERE t.domain=c.domain AND t.local=c.local AND t.target_domain=?1
+                    AND t.target_local=?2))
+                AND NOT EXISTS (SELECT 1 FROM main.aliases AS m
+                  WHERE m.domain=c.domain AND m.local=c.local)
+            """)
+        try run(
+            "aliases",
+            """
+            INSERT INTO main.aliases SELECT domain, local,
+                (SELECT max(place) + 1 FROM main.aliases AS m
+                  WHERE m.domain=c.domain AND m.local=c.local), ?1, ?2
+              FROM copied.aliases AS c WHERE c.target_domain=?1 AND c.target_local=?2
+                AND NOT EXISTS (SELECT 1 FROM main.aliases AS m WHERE m.domain=c.domain
+                  AND m.local=c.local AND m.target_domain=?1 AND m.target_local=?2)
+            """)
         return UInt32(clamping: try database.number("SELECT total_changes()") - before)
     }
 

@@ -113,7 +113,7 @@ enum DirectoryQuery: Int {
         case .renameSenders: "UPDATE senders SET domain=?3, local=?4 WHERE domain=?1 AND local=?2"
         case .putRename: "INSERT INTO renames VALUES(?1, ?2, ?3, ?4)"
         case .renames: "SELECT domain, local, new_domain, new_local FROM renames"
-        default: "DELETE FROM renames"
+        default: "DELETE FROM renames WHERE domain=?1 AND local=?2"
         }
     }
 }

@@ -16,4 +16,5 @@ package enum DurableState: String, CaseIterable, Sendable {
     case renameCommitted, renameMoved, renameDone
     case migrationRehearsed, migrationKept, migrationDone
     case adoptRenamed, adoptCommitted, adoptRetired
+    case rollbackKept, rollbackDone
 }

@@ -10,6 +10,9 @@ import Mail
 package struct SweptFiles: Equatable, Sendable {
     package var days = 0
     package var files = 0
+    /// What is there still.
+    package var kept = 0
+    package var keptOctets: Int64 = 0
 
     package init() {}
 }
@@ -59,7 +62,7 @@ extension MailRoot {
             return swept
         }
         let limit = retention.octetLimit
-        if limit > 0 { swept.files = try shrink(top, days, to: limit) }
+        try shrink(top, days, to: limit, &swept)
         return swept
     }
 
@@ -70,13 +73,14 @@ extension MailRoot {
     }
 
     private func shrink(
-        _ top: borrowing File, _ days: [PathOctets], to limit: Int64
-    ) throws(StoreError) -> Int {
+        _ top: borrowing File, _ days: [PathOctets], to limit: Int64, _ swept: inout SweptFiles
+    ) throws(StoreError) {
         var files: [Kept] = []
         for day in days { try collect([day], in: top.descriptor, &files, depth: 5) }
         var total = files.reduce(0) { $0 + $1.size }
-        guard total > limit else { return 0 }
-        var removed = 0
+        swept.kept = files.count
+        swept.keptOctets = total
+        guard limit > 0, total > limit else { return }
         for file in files.sorted(by: { $0.changed < $1.changed }) {
             guard total > limit else { break }
             guard let name = file.path.last,
@@ -84,9 +88,10 @@ extension MailRoot {
             else { continue }
             try System.unlink(name, in: directory.descriptor)
             total -= file.size
-            removed += 1
+            swept.files += 1
         }
-        return removed
+        swept.kept -= swept.files
+        swept.keptOctets = total
     }
 
     private func open(_ path: [PathOctets], in top: Int32) throws(StoreError) -> File? {

@@ -23,6 +23,8 @@ package enum StoreError: Error, Equatable, Sendable {
     case address(AddressProblem)
     /// Another process holds the index or the whole root.
     case inUse
+    /// The account is being moved: later.
+    case busy
     /// A staged message that somebody can still write to.
     case badStage
     /// ENOSPC or EDQUOT: temporary.

@@ -70,6 +70,9 @@ final class AddressBook: Sendable {
     private let usages: UsageBook
     private let state = Mutex(State())
     private let hasBlocked = Atomic<Bool>(false)
+    /// Domains whose accounts cannot be used for a moment.
+    private let held = Mutex<Set<[UInt8]>>([])
+    private let hasHeld = Atomic<Bool>(false)
 
     init(_ directory: Directory, _ usages: UsageBook) {
         self.directory = directory
@@ -106,6 +109,25 @@ final class AddressBook: Sendable {
     func isBlocked(_ account: EmailAddress) -> Bool {
         guard hasBlocked.load(ordering: .acquiring) else { return false }
         return state.withLock { $0.blocked.contains(account) }
+    }
+
+    /// No account of the domain is opened until `release`.
+    func hold(_ domain: [UInt8]) {
+        held.withLock { _ = $0.insert(domain) }
+        hasHeld.store(true, ordering: .releasing)
+    }
+
+    func release(_ domain: [UInt8]) {
+        let isEmpty = held.withLock { held in
+            held.remove(domain)
+            return held.isEmpty
+        }
+        if isEmpty { hasHeld.store(false, ordering: .releasing) }
+    }
+
+    func isHeld(_ domain: [UInt8]) -> Bool {
+        guard hasHeld.load(ordering: .acquiring) else { return false }
+        return held.withLock { $0.contains(domain) }
     }
 
     func isConfigured(_ domain: [UInt8]) -> Bool {
@@ -160,11 +182,15 @@ final class AddressBook: Sendable {
 
     /// To be called after every change of the directory.
     func directoryChanged(removed account: EmailAddress? = nil) {
+        directoryChanged(removed: account.map { [$0] } ?? [])
+    }
+
+    func directoryChanged(removed accounts: [EmailAddress]) {
         state.withLock { state in
             state.forget()
-            if let account { state.removals[account, default: 0] += 1 }
+            for account in accounts { state.removals[account, default: 0] += 1 }
         }
-        if let account { usages.forget(account) }
+        for account in accounts { usages.forget(account) }
     }
 
     // MARK: - Rights and quota

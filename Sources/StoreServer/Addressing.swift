@@ -36,6 +36,9 @@ extension DoorConnection {
         case .recount(let address): return try await recount(try await existing(address))
         case .renameAccount(let old, let new, let keepAlias):
             return try await renameAccount(try await existing(old), to: new, keepAlias: keepAlias)
+        case .renameDomain(let old, let new, let keepAlias):
+            return try await renameDomain(
+                old.asciiLowercased, to: new.asciiLowercased, keepAlias: keepAlias)
         }
     }
 
@@ -61,7 +64,7 @@ extension DoorConnection {
         }
     }
 
-    private static func reply(_ problem: AddressProblem?) -> Reply {
+    static func reply(_ problem: AddressProblem?) -> Reply {
         problem.map { .directory(.problem($0)) } ?? .done
     }
 

@@ -303,7 +303,7 @@ extension StoreFailure {
         case .limit: self = .limit
         case .overQuota: self = .overQuota
         case .badStage: self = .badStage
-        case .inUse, .noSpace, .file, .index: self = .unavailable
+        case .inUse, .busy, .noSpace, .file, .index: self = .unavailable
         }
     }
 }

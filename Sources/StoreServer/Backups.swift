@@ -46,6 +46,11 @@ extension DoorConnection {
             let root = core.root
             let found = try await offLane { () throws(StoreError) in try root.removedAccounts() }
             return .backup(.removedAccounts(found))
+        case .noteBackup(let time):
+            let directory = core.directory
+            try await offLane { () throws(StoreError) in try directory.noteBackup(time) }
+            core.metrics.lastBackup.set(Double(time))
+            return .done
         }
     }
 
@@ -317,14 +322,17 @@ extension StoreCore {
             }
         }
         var next = 0
+        var (messages, octets) = (0, Int64(0))
         while next < found.count {
             let some = found[next..<min(next + Self.accountsAtOnce, found.count)]
             next = some.endIndex
-            await run {
+            let kept = await run { () -> (Int, Int64) in
+                var kept = (0, Int64(0))
                 for (domain, user) in some {
                     do throws(StoreError) {
                         let swept = try root.sweepExpunged(domain, user)
-                        guard swept != SweptFiles() else { continue }
+                        kept = (kept.0 + swept.kept, kept.1 + swept.keptOctets)
+                        guard swept.files + swept.days > 0 else { continue }
                         Log.info(
                             "expunged messages removed",
                             [
@@ -340,7 +348,11 @@ extension StoreCore {
                             ])
                     }
                 }
+                return kept
             }
+            (messages, octets) = (messages + kept.0, octets + kept.1)
         }
+        metrics.retainedMessages.set(Double(messages))
+        metrics.retainedOctets.set(Double(octets))
     }
 }

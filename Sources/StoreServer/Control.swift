@@ -82,6 +82,9 @@ extension DoorConnection {
             }
             switch outcome {
             case .success(true):
+                for finding in checker.report.findings {
+                    core.metrics.checkFindings.increment(["\(finding.kind)"])
+                }
                 Log.info(
                     "index checked",
                     [

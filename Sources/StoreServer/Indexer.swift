@@ -19,6 +19,10 @@ final class SearchIndexer: Sendable {
         var due: MonotonicInstant
         /// The last change.
         var changed: MonotonicInstant
+        /// All that there is, however little.
+        var isUrgent = false
+        /// Nobody has asked for it since the start.
+        var isSwept = false
     }
 
     private struct State {
@@ -81,11 +85,23 @@ final class SearchIndexer: Sendable {
         guard isEnabled else { return }
         let now = MonotonicInstant.now
         state.withLock { state in
-            state.waiting[account] = Account(due: now, changed: now.advanced(by: .seconds(-3600)))
+            state.waiting[account] = Account(due: now, changed: now, isUrgent: true)
         }
     }
 
-    private func takeNext() -> (account: AccountRef, minimum: Int)? {
+    /// The account may have been left behind when the last process ended; nobody uses it.
+    func noteSwept(_ account: AccountRef) {
+        let now = MonotonicInstant.now
+        state.withLock { state in
+            guard state.waiting[account] == nil, state.current != account else { return }
+            state.waiting[account] = Account(
+                due: now, changed: now, isUrgent: true, isSwept: true)
+        }
+    }
+
+    var waitingCount: Int { state.withLock { $0.waiting.count } }
+
+    private func takeNext() -> (account: AccountRef, minimum: Int, isSwept: Bool)? {
         let now = MonotonicInstant.now
         return state.withLock { state in
             guard let next = state.waiting.min(by: { $0.value.due < $1.value.due }),
@@ -93,12 +109,12 @@ final class SearchIndexer: Sendable {
             else { return nil }
             let quietAt = next.value.changed.advanced(by: Self.quiet)
             state.current = next.key
-            if quietAt <= now {
+            if next.value.isUrgent || quietAt <= now {
                 state.waiting[next.key] = nil
-                return (next.key, 1)
+                return (next.key, 1, next.value.isSwept)
             }
             state.waiting[next.key]?.due = quietAt
-            return (next.key, Self.minimum)
+            return (next.key, Self.minimum, false)
         }
     }
 
@@ -122,12 +138,22 @@ final class SearchIndexer: Sendable {
         }
         var terms: SearchTerms?
         while !context.isDraining {
-            guard isEnabled, let (account, minimum) = takeNext() else {
+            guard isEnabled, let (account, minimum, isSwept) = takeNext() else {
                 terms = nil
                 await context.sleep(Self.pause)
                 continue
             }
-            await index(account, minimum, core, context, &terms)
+            let lane = core.lane(of: account.address)
+            let wasOpen =
+                isSwept ? await core.run(on: lane) { lane.isOpen(account.address) } : true
+            let isComplete = await index(account, minimum, core, context, &terms)
+            if !wasOpen {
+                let root = core.root
+                await core.run(on: lane) {
+                    lane.close(account.address)
+                    if isComplete { root.noteSearchChecked(account.address) }
+                }
+            }
             let left = state.withLock { state in
                 state.current = nil
                 return state.waiting.count
@@ -136,39 +162,42 @@ final class SearchIndexer: Sendable {
         }
     }
 
+    /// - Returns: true if nothing is left to do.
     private func index(
         _ account: AccountRef, _ minimum: Int, _ core: StoreCore, _ context: LoopContext,
         _ terms: inout SearchTerms?
-    ) async {
+    ) async -> Bool {
         var segments = 0
         while !context.isDraining, isEnabled {
             let outcome = await core.perform(account) { store throws(StoreError) in
                 try store.searchWork(minimum: minimum)
             }
             switch outcome {
-            case .failure, .success(nil): return
+            case .failure: return false
+            case .success(nil): return true
             case .success(.again): await context.sleep(Self.yield)
             case .success(.index(let mailbox, let messages, let merge)):
                 let draft = SegmentDraft(mailbox, reusing: terms.take())
                 await thread.run { for segment in merge { draft.add(segment) } }
                 guard
                     let done = await fill(draft, messages, account, mailbox, core, context)
-                else { return }
+                else { return false }
                 let segment = await thread.run { draft.finish() }
                 let attempted = messages.prefix(done).map(\.uid)
                 let written = await core.perform(account) { store throws(StoreError) in
                     try store.commitSearch(segment, attempted: attempted, replacing: merge)
                 }
                 terms = draft.takeTerms()
-                guard case .success(true) = written else { return }
+                guard case .success(true) = written else { return false }
                 metrics.searchIndexed.increment(by: UInt64(done))
                 segments += 1
                 if segments == Self.turn {
                     putBack(account, minimum)
-                    return
+                    return false
                 }
             }
         }
+        return false
     }
 
     /// Reads messages into a segment until it is full.

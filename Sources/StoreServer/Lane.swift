@@ -33,6 +33,7 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
     private let snapshots: SnapshotBudget
     private let metrics: StoreMetrics
     private let indexer: SearchIndexer
+    private let quotaWarnings: QuotaWarnings
     private var accounts = OpenAccounts()
     private let waiting = Mutex<[AccountRef: [QueuedAppend]]>([:])
     private let open = Atomic<Int>(0)
@@ -40,7 +41,7 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
     init(
         index: Int, root: MailRoot, limit: Int, addresses: AddressBook, usages: UsageBook,
         notifier: any Notifier, snapshots: SnapshotBudget, metrics: StoreMetrics,
-        indexer: SearchIndexer
+        indexer: SearchIndexer, quotaWarnings: QuotaWarnings
     ) {
         self.index = index
         self.root = root
@@ -51,6 +52,7 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         self.snapshots = snapshots
         self.metrics = metrics
         self.indexer = indexer
+        self.quotaWarnings = quotaWarnings
     }
 
     var openCount: Int { open.load(ordering: .relaxed) }
@@ -91,6 +93,7 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         guard addresses.generation(of: account.address) == account.generation else {
             throw .noSuchAccount
         }
+        guard !addresses.isHeld(account.address.domain) else { throw .busy }
         if let found = accounts.use(account.address) {
             if try !found.isReplaced {
                 found.limits = try addresses.limits(account.address)
@@ -105,6 +108,13 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         open.store(accounts.count, ordering: .relaxed)
         indexer.noteOpened(account)
         return store
+    }
+
+    /// Closes what is open of a domain; while it is held nothing of it is opened again.
+    func shut(domain: [UInt8]) {
+        for account in accounts.all where account.address.domain == domain {
+            shut(account.address)
+        }
     }
 
     private func shut(_ address: EmailAddress) {
@@ -135,7 +145,9 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         do throws(StoreError) {
             let usage = try store.usage()
             let before = usages.note(store.address, usage)
-            guard let before, before != usage,
+            guard let before, before != usage else { return }
+            quotaWarnings.note(store.address, store.limits, from: before, to: usage)
+            guard
                 store.limits.isWarning(
                     addresses.quotaDefaults.warning, from: before, to: usage)
             else { return }
@@ -163,10 +175,22 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
             if case .index = error { shut(address) }
         case .overQuota:
             metrics.overQuota.increment(["store"])
+            noteRefused(address)
             Log.info("over quota", [LogField("account", address.octets)])
         default: break
         }
     }
+
+    private func noteRefused(_ address: EmailAddress) {
+        guard let usage = usages.known(address), let limits = addresses.knownLimits(address)
+        else { return }
+        quotaWarnings.noteRefused(address, limits, usage)
+    }
+
+    func isOpen(_ address: EmailAddress) -> Bool { accounts.has(address) }
+
+    /// One that only the indexer had opened.
+    func close(_ address: EmailAddress) { shut(address) }
 
     func housekeep() {
         let now = MonotonicInstant.now

@@ -42,6 +42,8 @@ struct OpenAccounts {
     init(warmLimit: Int = 8) { self.warmLimit = warmLimit }
 
     var count: Int { byAddress.count }
+    func has(_ address: EmailAddress) -> Bool { byAddress[address] != nil }
+
     var all: [OpenAccount] { Array(byAddress.values) }
 
     /// The account's store, which is the one used last now.

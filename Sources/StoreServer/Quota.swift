@@ -23,6 +23,11 @@ extension DoorConnection {
         }
         for account in lookup.accounts where try await !hasRoom(account, size) {
             core.metrics.overQuota.increment(["rcpt"])
+            if let usage = core.usages.known(account.address),
+                let limits = core.addresses.knownLimits(account.address)
+            {
+                core.quotaWarnings.noteRefused(account.address, limits, usage)
+            }
             Log.info(
                 "over quota",
                 [

@@ -25,6 +25,7 @@ package final class StoreCore: Sendable {
     let leases: any LeaseStore
     let metrics: StoreMetrics
     let indexer: SearchIndexer
+    let quotaWarnings: QuotaWarnings
     let startedAt: SecondsSince1970
     let deliveries = Atomic<UInt64>(0)
     /// Of the last sweep of what was expunged; in seconds since 1970.
@@ -59,19 +60,25 @@ package final class StoreCore: Sendable {
         let metrics = metrics
         let indexer = SearchIndexer(metrics: metrics)
         self.indexer = indexer
+        let quotaWarnings = QuotaWarnings()
+        self.quotaWarnings = quotaWarnings
         let snapshots = SnapshotBudget()
         lanes = (0..<laneCount).map { index in
             Lane(
                 index: index, root: root, limit: perLane, addresses: addresses, usages: usages,
-                notifier: notifier, snapshots: snapshots, metrics: metrics, indexer: indexer)
+                notifier: notifier, snapshots: snapshots, metrics: metrics, indexer: indexer,
+                quotaWarnings: quotaWarnings)
         }
     }
 
     /// Opens the mail and the directory, and takes back what a crash left half done. Blocks.
     package static func open(_ suite: Suite) throws(StoreError) -> StoreCore {
         let settings = suite.msgstored
-        let notice: NoticeSink = { notice in log(notice) }
         let metrics = StoreMetrics()
+        let notice: NoticeSink = { notice in
+            metrics.notices.increment([notice.kind.rawValue])
+            log(notice)
+        }
         var logging = DeliveryLogSettings(size: settings.deliveryLogSize)
         logging.observer = { metrics.observe($0) }
         let root = try MailRoot.open(
@@ -87,9 +94,9 @@ package final class StoreCore: Sendable {
                 [LogField("reason", "from version \(version); the old file is kept beside it")])
         }
         if directory.isRestored { Log.warn("directory made again from directory.backup") }
-        try directory.finishRenames { old, new throws(StoreError) in
-            try root.renameAccount(old, to: new)
-        }
+        try directory.finishRenames(
+            { old, new throws(StoreError) in try root.renameAccount(old, to: new) },
+            domain: { old, new throws(StoreError) in try root.renameDomain(old, to: new) })
         let usages = UsageBook()
         let addresses = AddressBook(directory, usages)
         addresses.apply(suite)
@@ -116,6 +123,8 @@ package final class StoreCore: Sendable {
             laneCount: laneCount, openAccounts: settings.openDatabases,
             startedAt: SecondsSince1970(WallClock.seconds()))
         core.indexer.apply(settings)
+        core.quotaWarnings.apply(suite)
+        metrics.lastBackup.set(Double(try directory.lastBackup() ?? 0))
         return core
     }
 
@@ -149,6 +158,7 @@ package final class StoreCore: Sendable {
         }
         addresses.apply(suite)
         indexer.apply(suite.msgstored)
+        quotaWarnings.apply(suite)
     }
 
     // MARK: - Blocking work
@@ -243,6 +253,11 @@ package final class StoreCore: Sendable {
         let (usages, directory) = (usages, directory)
         await run { usages.flush(directory, force: false) }
         await retryDeliveries()
+        await mailQuotaWarnings()
+        let load = root.log.load
+        metrics.logOccupied.set(Double(load.octets))
+        metrics.checkpointAge.set(load.age)
+        metrics.searchWaiting.set(Double(indexer.waitingCount))
         // In slices, so that whoever waits for the lane is served in between
         for lane in lanes where lane.hasWork {
             var slices = 0

@@ -60,6 +60,32 @@ struct StoreMetrics: Sendable {
     let quotaWarnings = Metrics.shared.counter(
         "msgstored_quota_warnings_total",
         help: "Times an account came over the warning mark of its quota.")
+    let quotaMails = Metrics.shared.counter(
+        "msgstored_quota_mails_total",
+        help: "Messages to accounts that they are nearly full, or full.")
+    let retainedMessages = Metrics.shared.gauge(
+        "msgstored_retained_messages",
+        help: "Expunged messages that can be brought back, as counted once an hour.")
+    let retainedOctets = Metrics.shared.gauge(
+        "msgstored_retained_bytes", help: "Octets of those messages.")
+    let lastBackup = Metrics.shared.gauge(
+        "msgstored_backup_last_success_timestamp_seconds",
+        help: "When the last backup of all accounts was complete; 0: never.")
+    let logOccupied = Metrics.shared.gauge(
+        "msgstored_log_bytes", help: "Octets of the delivery log's files.")
+    let checkpointAge = Metrics.shared.gauge(
+        "msgstored_log_checkpoint_age_seconds",
+        help: "How long the oldest mail has waited for a checkpoint of the delivery log.")
+    let checkFindings = Metrics.shared.counter(
+        "msgstored_index_check_findings_total",
+        help: "Differences between an index and its Maildir that a check found, by kind.",
+        labels: ["kind"])
+    let notices = Metrics.shared.counter(
+        "msgstored_notices_total",
+        help: "What the store repaired or found changed by others, by kind.", labels: ["kind"])
+    let searchSweep = Metrics.shared.gauge(
+        "msgstored_search_sweep_accounts",
+        help: "Accounts whose search index is still to be looked at after the start.")
     let searches = Metrics.shared.counter(
         "msgstored_searches_total", help: "Questions about the text of messages.")
     let searchReads = Metrics.shared.counter(

@@ -32,6 +32,7 @@ package final class StoreService: LoopService {
                 context.spawn { await self.lookAtMaildirs(maildirs) }
             }
             context.spawn { await core.indexer.run(core, context) }
+            context.spawn { await core.sweepSearch(context) }
         }
     }
 

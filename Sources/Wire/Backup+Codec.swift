@@ -17,6 +17,7 @@ extension BackupRequest {
         case .listRetained: .listRetained
         case .undelete: .undelete
         case .listRemoved: .listRemoved
+        case .noteBackup: .noteBackup
         }
     }
 
@@ -46,6 +47,7 @@ extension BackupRequest {
                 $0.put($1, limit: WireLimit.path)
             }
         case .listRemoved: break
+        case .noteBackup(let time): encoder.put(time)
         }
     }
 
@@ -79,6 +81,7 @@ extension BackupRequest {
                     d throws(WireError) in try d.string(limit: WireLimit.path)
                 })
         case .listRemoved: self = .listRemoved
+        case .noteBackup: self = .noteBackup(try decoder.integer(Int64.self))
         default: return nil
         }
     }

@@ -26,6 +26,8 @@ package enum BackupRequest: Equatable, Sendable {
     case undelete(EmailAddress, paths: [[UInt8]])
     /// Accounts removed within the retention time. `.removedAccounts`
     case listRemoved
+    /// All accounts were backed up completely at this time. `.done`
+    case noteBackup(SecondsSince1970)
 }
 
 package enum BackupReply: Equatable, Sendable {

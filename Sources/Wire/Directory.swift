@@ -48,6 +48,8 @@ package enum DirectoryRequest: Equatable, Sendable {
     case recount(EmailAddress)  // .accounts with one row
     /// `keepAlias`: mail for the old address still arrives.
     case renameAccount(EmailAddress, to: EmailAddress, keepAlias: Bool)  // .done or .problem
+    /// With all that is in it. `keepAlias`: the old name stands for the new one.
+    case renameDomain([UInt8], to: [UInt8], keepAlias: Bool)  // .done or .problem
 }
 
 package struct DomainDetails: Equatable, Sendable {
@@ -127,6 +129,7 @@ extension DirectoryRequest {
         case .setAccount: .setAccount
         case .recount: .recount
         case .renameAccount: .renameAccount
+        case .renameDomain: .renameDomain
         }
     }
 
@@ -152,6 +155,10 @@ extension DirectoryRequest {
         case .renameAccount(let old, let new, let keepAlias):
             encoder.put(old)
             encoder.put(new)
+            encoder.put(keepAlias)
+        case .renameDomain(let old, let new, let keepAlias):
+            encoder.put(old, limit: WireLimit.domain)
+            encoder.put(new, limit: WireLimit.domain)
             encoder.put(keepAlias)
         }
     }
@@ -182,6 +189,10 @@ extension DirectoryRequest {
         case .renameAccount:
             self = .renameAccount(
                 try decoder.address(), to: try decoder.address(), keepAlias: try decoder.bool())
+        case .renameDomain:
+            self = .renameDomain(
+                try decoder.string(limit: WireLimit.domain),
+                to: try decoder.string(limit: WireLimit.domain), keepAlias: try decoder.bool())
         default: return nil
         }
     }

@@ -256,13 +256,14 @@ extension Request {
         case .searchStats: self = .searchStats(try decoder.address())
         case .assume: self = .assume(try decoder.address())
         case .changeAliases, .listAliases, .expand, .listDomainDetails, .setDomain,
-            .listAccountDetails, .showAccount, .setAccount, .recount, .renameAccount:
+            .listAccountDetails, .showAccount, .setAccount, .recount, .renameAccount,
+            .renameDomain:
             guard let request = try DirectoryRequest(code, from: &decoder) else {
                 throw .unknownOpcode(code.rawValue)
             }
             self = .directory(request)
         case .backupSnapshot, .backupFiles, .backupRelease, .copyDirectory, .restoreDirectory,
-            .placeAccount, .listRetained, .undelete, .listRemoved:
+            .placeAccount, .listRetained, .undelete, .listRemoved, .noteBackup:
             guard let request = try BackupRequest(code, from: &decoder) else {
                 throw .unknownOpcode(code.rawValue)
             }

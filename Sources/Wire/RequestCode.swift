@@ -63,6 +63,8 @@ package enum RequestCode: UInt16, CaseIterable, Sendable {
     case setAccount = 0x0537
     case recount = 0x0538
     case renameAccount = 0x0539
+    case renameDomain = 0x053A
+    case noteBackup = 0x0569
     case createAs = 0x0571
     case place = 0x0572
     case backupSnapshot = 0x0560

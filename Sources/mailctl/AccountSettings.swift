@@ -330,4 +330,38 @@ extension DomainCommands {
         show(try details(invocation.arguments[0], &client), invocation)
         return .ok
     }
+
+    static func rename(_ invocation: Invocation) throws(Failure) -> ExitCode {
+        var client = try Store.connect(invocation)
+        let old = try details(invocation.arguments[0], &client)
+        let new = invocation.arguments[1].lowercased()
+        let keep = invocation.has("keep-alias")
+        let reply = try client.call(
+            .directory(.renameDomain(old.name, to: Array(new.utf8), keepAlias: keep)))
+        switch reply {
+        case .done: break
+        case .directory(.problem(let problem)) where problem.kind == .exists:
+            throw Failure(
+                .cannotCreate, "\(new) has accounts, aliases or mail already",
+                hints: ["see: mailctl domain show \(new)"])
+        case .directory(.problem(let problem)): throw Addresses.failure(problem)
+        default: throw Store.unexpected(reply)
+        }
+        if invocation.json {
+            Terminal.out(
+                JSON.object([
+                    ("domain", .string(new)), ("was", .string(Store.text(old.name))),
+                    ("accounts", .integer(Int(old.accounts))), ("alias", .boolean(keep)),
+                ]).text)
+            return .ok
+        }
+        invocation.say("\(Store.text(old.name)) is now \(new), with \(old.accounts) accounts.")
+        if !keep { invocation.say("  mail for the old addresses is refused from now on") }
+        if old.isConfigured {
+            invocation.say(
+                "  mail.toml names \(Store.text(old.name)) still: change its [[domains]], then:  "
+                    + "mailctl reload")
+        }
+        return .ok
+    }
 }

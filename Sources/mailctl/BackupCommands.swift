@@ -52,8 +52,18 @@ enum BackupCommands {
             created: created, completed: now(), scope: only == nil ? nil : accounts[0].text,
             accounts: done, directory: directory, directoryText: text)
         let name = try complete(work, manifest, repository)
+        if only == nil { try note(manifest.completed, &client) }
         try report(name, manifest, counts, progress.elapsed, repository, invocation)
         return counts.vanished == 0 ? .ok : .problems
+    }
+
+    /// For msgstored's metrics.
+    private static func note(_ time: Int64, _ client: inout ControlClient) throws(Failure) {
+        let reply = try client.call(.backup(.noteBackup(time)))
+        guard reply == .done else {
+            Terminal.error("warning: msgstored did not take note of the backup: \(reply)")
+            return
+        }
     }
 
     static func address(_ text: String) throws(Failure) -> EmailAddress {

@@ -167,6 +167,25 @@ extension Commands {
             examples: ["mailctl domain alias example.net example.org"],
             run: DomainCommands.alias),
         Command(
+            path: ["domain", "rename"], arguments: "DOMAIN NEW", count: 2...2,
+            options: [
+                Option(
+                    name: "keep-alias", value: nil,
+                    doc: "DOMAIN stands for NEW from then on: mail for old addresses still comes.")
+            ],
+            summary: "Give a domain another name, with all that is in it",
+            detail: [
+                """
+                Accounts with their mail, passwords, aliases, rights, quota and settings go along. \
+                NEW must not have accounts, aliases or mail; it is added if need be. Sessions of \
+                these accounts end, and mail for them is refused for now (4xx) for the moment that \
+                it takes. UIDs stay, so mail programs download nothing again once they use the new \
+                address.
+                """
+            ],
+            examples: ["mailctl domain rename example.org example.net --keep-alias"],
+            run: DomainCommands.rename),
+        Command(
             path: ["domain", "catch-all"], arguments: "DOMAIN [DEST...]", count: 1...1_001,
             options: [Option(name: "remove", value: nil, doc: "Refuse mail for nobody again.")],
             summary: "Say where mail for nobody goes",

@@ -7,7 +7,8 @@ enum Commands {
         configCommands + domainCommands + domainMoreCommands + accountCommands
         + accountSettingCommands + addressCommands + indexCommands
         + MailboxCommands.all + MessageCommands.all + ImportCommands.all + ExportCommands.all
-        + backupCommands + SearchCommands.all + suiteCommands + otherCommands
+        + backupCommands + SearchCommands.all + [RollbackCommand.command] + suiteCommands
+        + otherCommands
 
     static func isPrefix(_ path: [String]) -> Bool {
         all.contains { $0.path.starts(with: path) }

@@ -29,7 +29,7 @@ final class World: Sendable {
     private let servers: [LoopThread]
     private let clients: LoopThread
 
-    init(search: String = "sqlite") throws {
+    init(search: String = "sqlite", quotaMail: [String] = []) throws {
         directory = "/tmp/martlet-store-\(getpid())-\(UInt64.random(in: 0 ... .max))"
         mkdir(directory, 0o700)
         var suite = Suite()
@@ -40,6 +40,7 @@ final class World: Sendable {
         suite.msgstored.argon2.memoryKiB = 64
         suite.msgstored.argon2.iterations = 1
         suite.msgstored.search = search
+        suite.msgstored.quotaMail = quotaMail
         suite.domains = ["example.test"]
         self.suite = suite
         let core = try StoreCore.open(suite)

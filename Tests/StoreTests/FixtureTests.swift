@@ -69,16 +69,65 @@ struct FixtureTests {
     }
 
     @Test(arguments: releases)
-    func `its directory can be rolled back`(_ release: Int) throws {
+    func `its directory can be rolled back, whenever a crash comes`(_ release: Int) throws {
         let box = try Fixture.unpack(release)
-        let before = try tables(box.path + "/directory.sqlite")
-        try Fixture.directory(box).close()
-        let migration = DirectorySchema.migration
-        let kept = box.path + "/" + migration.keptName(Int64(release))
-        #expect(exists(kept) == (migration.version != release))
-        guard exists(kept) else { return }
-        #expect(rename(kept, box.path + "/directory.sqlite") == 0)
-        #expect(try tables(box.path + "/directory.sqlite") == before)
+        let file = box.path + "/directory.sqlite"
+        let before = try tables(file)
+        let directory = try Fixture.directory(box)
+        guard directory.migratedFrom != nil else { return }
+        try directory.addDomain(octets("later.test"))
+        let late = EmailAddress(local: octets("late"), domain: octets("later.test"))
+        try directory.addAccount(late, passwordHash: octets("$h"))
+        try directory.setPassword(Fixture.alice, passwordHash: octets("$new"))
+        try directory.addAliases(
+            [Alias(address: EmailAddress(local: [], domain: late.domain), targets: [late])],
+            replacing: false, force: false)
+        directory.close()
+        let after = try tables(file)
+        #expect(throws: StoreError.inUse) {
+            try StoreRollback.prepare(stateDirectory: box.path, maildirRoot: box.path + "/mail")
+        }
+        /// Stops at a state, then goes on as the owner would.
+        for stop in [DurableState?.none, .rollbackKept, .rollbackDone] {
+            let place = Sandbox.temporary()
+            defer { run("/bin/rm", "-rf", place) }
+            try #require(run("/bin/cp", "-a", box.path + "/.", place) == 0)
+            struct Stop: Error {}
+            func prepare() throws -> StoreRollback? {
+                try StoreRollback.prepare(stateDirectory: place, maildirRoot: place + "/mail")
+            }
+            var copies: [String] = []
+            do {
+                let rollback = try #require(try prepare())
+                #expect(rollback.plan.keptVersion == Int64(release))
+                #expect(!rollback.plan.hasUnstoredMail)
+                let losses = rollback.plan.losses
+                #expect(losses.map(\.kind) == ["domains", "accounts", "aliases", "new passwords"])
+                #expect(
+                    losses.map(\.names) == [
+                        ["later.test"], ["late@later.test"], ["@later.test -> late@later.test"],
+                        [Fixture.alice.text],
+                    ])
+                try rollback.carryOut { state in
+                    guard state == stop else { return }
+                    let copy = Sandbox.temporary()
+                    #expect(run("/bin/cp", "-a", place + "/.", copy) == 0)
+                    copies.append(copy)
+                }
+                #expect(try tables(place + "/directory.sqlite") == before)
+                #expect(try tables(place + "/" + rollback.plan.putAside) == after)
+            }
+            #expect(try prepare() == nil)
+            for copy in copies {
+                defer { run("/bin/rm", "-rf", copy) }
+                // The database is one or the other, whole; begun again it ends as it should.
+                let found = try tables(copy + "/directory.sqlite")
+                #expect(found == (stop == .rollbackKept ? after : before))
+                try StoreRollback.prepare(stateDirectory: copy, maildirRoot: copy + "/mail")?
+                    .carryOut()
+                #expect(try tables(copy + "/directory.sqlite") == before)
+            }
+        }
     }
 
     @Test(arguments: releases)

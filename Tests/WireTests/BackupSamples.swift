@@ -26,6 +26,7 @@ extension Samples {
         .backup(.listRetained(alice)),
         .backup(.undelete(alice, paths: [Array("2026-01-01/INBOX/x:2,S"), []])),
         .backup(.listRemoved),
+        .backup(.noteBackup(1_700_000_000)),
     ]
 
     static let backupReplies: [Reply] = [

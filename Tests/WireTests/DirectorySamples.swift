@@ -36,6 +36,7 @@ enum DirectorySamples {
             .setAccount(alice, .removeSender(bob)),
             .recount(bob),
             .renameAccount(alice, to: bob, keepAlias: true),
+            .renameDomain(domain, to: Array("other.test"), keepAlias: false),
         ] + AccountStanding.allCases.map { .setAccount(alice, .state($0)) }
 
     static let replies: [DirectoryReply] =

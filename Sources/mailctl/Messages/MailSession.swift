@@ -97,6 +97,20 @@ struct MailSession {
         self.suite = SuiteLocation(stateDirectory: suite.server.stateDirectory)
     }
 
+    /// One of many accounts over one connection; nil if there is no such account (any more).
+    init?(_ client: ControlClient, _ address: EmailAddress, _ state: String) throws(Failure) {
+        self.client = client
+        let reply = try self.client.call(.assume(address))
+        switch reply {
+        case .authenticated(let session, let account):
+            handle = session
+            self.address = account
+        case .failure(.noSuchAccount), .failure(.noSuchDomain): return nil
+        default: throw Store.unexpected(reply)
+        }
+        suite = SuiteLocation(stateDirectory: state)
+    }
+
     /// `INBOX`, `Archive/2024`.
     static func mailboxName(_ text: String) throws(Failure) -> MailboxName {
         guard let name = MailboxName(Array(text.utf8)) else {

@@ -41,8 +41,17 @@ enum MessageCommands {
             run: flags),
         Command(
             path: ["message", "move"], arguments: "ADDRESS MAILBOX UID MAILBOX", count: 4...4,
-            options: [Option(name: "copy", value: nil, doc: "Leave it where it is as well.")],
-            summary: "Move a message to another mailbox", run: move),
+            options: [
+                Option(name: "copy", value: nil, doc: "Leave it where it is as well."),
+                Option(name: "to", value: "ADDRESS", doc: "The mailbox is this account's."),
+            ],
+            summary: "Move a message to another mailbox, also of another account",
+            detail: ["With its flags and its date. It goes from here when it is stored there."],
+            examples: [
+                "mailctl message move alice@example.org INBOX 17 Archive",
+                "mailctl message move alice@example.org INBOX 17 INBOX --to bob@example.org",
+            ],
+            run: move),
         Command(
             path: ["message", "remove"], arguments: "ADDRESS MAILBOX UID", count: 3...3,
             summary: "Remove a message",
@@ -233,6 +242,9 @@ enum MessageCommands {
         let target = try MailSession.mailboxName(invocation.arguments[3])
         let isMove = !invocation.has("copy")
         var place = try place(invocation, .readWrite)
+        if let other = invocation.value("to") {
+            return try move(&place, to: other, target, isMove: isMove, invocation)
+        }
         let uid = place.entry.uid
         let reply = try place.session.client.call(
             .copy(
@@ -256,6 +268,54 @@ enum MessageCommands {
                     "make it:  mailctl mailbox create \(place.session.address.text) '\(target.text)'"
                 ])
         default: throw Store.unexpected(reply)
+        }
+        return .ok
+    }
+
+    /// Into another account: stored there, durably, before it is removed here.
+    private static func move(
+        _ place: inout Place, to other: String, _ target: MailboxName, isMove: Bool,
+        _ invocation: Invocation
+    ) throws(Failure) -> ExitCode {
+        let appender = Appender(try MailSession(other, invocation))
+        _ = try appender.session.status(target)
+        var flags = NamedFlags()
+        var names: [UInt8] = []
+        place.entry.flags.appendNames(keywords: place.keywords, to: &names)
+        flags = try namedFlags(
+            Store.text(names).split(separator: " ").map { String($0) })
+        var body = try CollectedBody(isDigested: false)
+        try place.session.read(place.mailbox, [place.entry.uid], .whole) {
+            _, octets throws(Failure) in
+            try octets.forEachPiece { piece throws(Failure) in
+                try body.add(piece) { () throws(Failure) in try appender.stage() }
+            }
+        }
+        body.close()
+        guard body.size == Int(place.entry.size) else {
+            throw Failure(.tryAgain, "message \(place.entry.uid) was removed meanwhile")
+        }
+        var uid: UInt32 = 0
+        try appender.append(
+            IncomingMessage(
+                mailbox: target, flags: flags, date: place.entry.internalDate, key: ""), body
+        ) { stored throws(Failure) in uid = stored.uid }
+        try appender.drain { stored throws(Failure) in uid = stored.uid }
+        if isMove {
+            let here = place.entry.uid
+            let reply = try place.session.client.call(
+                .expunge(
+                    place.session.handle, place.mailbox, uids: [UIDRange(here, here)], force: true))
+            guard case .expunged = reply else { throw Store.unexpected(reply) }
+        }
+        let account = appender.session.address.text
+        if invocation.json {
+            Terminal.out(
+                JSON.object([("account", .string(account)), ("uid", .integer(Int(uid)))]).text)
+        } else {
+            invocation.say(
+                "\(isMove ? "moved" : "copied") to \(Shown.text(target.octets)) of \(account), "
+                    + "UID \(uid) there.")
         }
         return .ok
     }

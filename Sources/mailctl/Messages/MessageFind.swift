@@ -1,76 +1,57 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `mailctl message find`: messages by what is in their headers and flags. Headers are read through
-// the store and decoded; words are found as IMAP's SEARCH finds them: anywhere, in any case.
+// `mailctl message find`: what IMAP's SEARCH finds, in one account or all. msgstored answers by its
+// search index; of what is found the headers are read, to be shown.
 
 import Bytes
+import Config
 import IMAP
-import Interchange
 import MIME
 import Mail
 import Wire
 
 enum MessageFind {
     private static let shownLimit = 1_000
+    private static let headersAtOnce = 256
+    /// More pieces of a set are asked for as one.
+    private static let rangeLimit = 10_000
 
     static let command = Command(
-        path: ["message", "find"], arguments: "ADDRESS", count: 1...1,
-        options: [
-            Option(name: "mailbox", value: "NAME", doc: "Only there; default: everywhere."),
-            Option(name: "from", value: "TEXT", doc: "In From."),
-            Option(name: "to", value: "TEXT", doc: "In To or Cc."),
-            Option(name: "subject", value: "TEXT", doc: "In Subject."),
-            Option(name: "id", value: "TEXT", doc: "In Message-ID."),
-            Option(name: "text", value: "TEXT", doc: "Anywhere in the message, undecoded."),
-            Option(name: "since", value: "DAY", doc: "Came on 2026-11-21 or later."),
-            Option(name: "before", value: "DAY", doc: "Came before 2026-11-21."),
-            Option(name: "larger", value: "OCTETS", doc: "More than so many octets."),
-            Option(name: "seen", value: nil, doc: "Only read ones."),
-            Option(name: "unseen", value: nil, doc: "Only unread ones."),
-            Option(name: "flagged", value: nil, doc: "Only flagged ones."),
-            Option(name: "deleted", value: nil, doc: "Only those marked as deleted."),
-            Option(name: "keyword", value: "NAME", doc: "Only those with this keyword."),
-            Option(name: "limit", value: "COUNT", doc: "At most so many; default 1000."),
-        ],
-        summary: "Find messages of an account",
+        path: ["message", "find"], arguments: "[ADDRESS]", count: 0...1,
+        options: FindCriteria.options,
+        summary: "Find messages of an account, or of all",
         detail: [
-            "All conditions must hold. One line for each: mailbox, UID, date, flags, subject."
+            """
+            All conditions must hold; words are found anywhere in a text, in any case, as IMAP's \
+            SEARCH finds them. One line for each: mailbox, UID, date, flags, sender, subject; with \
+            --all the account in front. Exit code 1 if nothing is found.
+            """
         ],
         examples: [
             "mailctl message find alice@example.org --from bob --since 2026-01-01",
             "mailctl message find alice@example.org --mailbox INBOX --unseen --json",
+            "mailctl message find --all --id 20261121.4711@example.net",
         ],
         run: run)
 
-    /// What is looked for.
-    private struct Wanted {
-        var from: Needle?
-        var to: Needle?
-        var subject: Needle?
-        var id: Needle?
-        var text: Needle?
-        var since: Int?
-        var before: Int?
-        var larger: UInt32 = 0
-        var with: Flags = []
-        var without: Flags = []
-        var keyword: [UInt8]?
-
-        func matches(_ entry: MessageEntry, _ keywords: [[UInt8]]) -> Bool {
-            let day = InternalDate.day(of: entry.internalDate)
-            if let since, day < since { return false }
-            if let before, day >= before { return false }
-            if larger > 0, entry.size <= larger { return false }
-            guard entry.flags.isSuperset(of: with), entry.flags.isDisjoint(with: without) else {
-                return false
-            }
-            guard let keyword else { return true }
-            return Flags.keyword(named: keyword, in: keywords).map(entry.flags.contains) ?? false
-        }
+    /// One search, over one account or many.
+    private struct Run: ~Copyable {
+        let criteria: FindCriteria
+        let limit: Int
+        let mailbox: MailboxName?
+        let isAll: Bool
+        let invocation: Invocation
+        var progress: Progress
+        var found = 0
     }
 
     private static func run(_ invocation: Invocation) throws(Failure) -> ExitCode {
-        let wanted = try wanted(invocation)
+        let isAll = invocation.has("all")
+        guard isAll != (invocation.arguments.count == 1) else {
+            throw Failure(
+                .usage, isAll ? "either ADDRESS or --all" : "in which account?",
+                hints: ["mailctl message find ADDRESS ...", "mailctl message find --all ..."])
+        }
         var limit = shownLimit
         if let text = invocation.value("limit") {
             guard let count = Int(text), count > 0 else {
@@ -78,98 +59,125 @@ enum MessageFind {
             }
             limit = count
         }
-        var session = try MailSession(invocation.arguments[0], invocation)
-        var names: [MailboxName] = []
-        if let text = invocation.value("mailbox") {
-            names = [try MailSession.mailboxName(text)]
+        let mailbox = try invocation.value("mailbox").map { text throws(Failure) in
+            try MailSession.mailboxName(text)
+        }
+        var run = Run(
+            criteria: try FindCriteria(invocation), limit: limit, mailbox: mailbox, isAll: isAll,
+            invocation: invocation, progress: Progress("searching", "messages", invocation))
+        if isAll {
+            try searchAll(&run)
         } else {
-            names = try session.mailboxes().filter(\.isSelectable).map(\.name)
+            var session = try MailSession(invocation.arguments[0], invocation)
+            try search(&session, &run)
         }
-        var progress = Progress("searching", "messages", invocation)
-        var found = 0
-        for name in names where found < limit {
-            try search(
-                name, wanted, &session, &progress, limit: limit, found: &found, invocation)
-        }
-        progress.finish()
-        if found >= limit {
+        run.progress.finish()
+        if run.found >= limit {
             Terminal.error("the first \(limit); --limit shows more")
         }
-        return found > 0 ? .ok : .problems
+        return run.found > 0 ? .ok : .problems
+    }
+
+    private static func searchAll(_ run: inout Run) throws(Failure) {
+        var client = try Store.connect(run.invocation)
+        let state = try ConfigFiles.suite(run.invocation).server.stateDirectory
+        let accounts = try Addresses.accounts(.listAccounts(domain: [], exact: false), &client)
+        for account in accounts where run.found < run.limit {
+            // Nothing to look through: not opened.
+            if let usage = account.usage, usage.messages == 0 { continue }
+            guard var session = try MailSession(client, account.address, state) else {
+                continue  // removed meanwhile
+            }
+            try search(&session, &run)
+            try session.expectDone(.logout(session.handle))
+            client = session.client
+        }
+    }
+
+    private static func search(_ session: inout MailSession, _ run: inout Run) throws(Failure) {
+        var names: [MailboxName] = []
+        if let mailbox = run.mailbox, !run.isAll {
+            names = [mailbox]
+        } else {
+            names = try session.mailboxes().filter(\.isSelectable).map(\.name)
+            if let mailbox = run.mailbox { names = names.filter { $0 == mailbox } }
+        }
+        for name in names where run.found < run.limit { try search(name, &session, &run) }
     }
 
     private static func search(
-        _ name: MailboxName, _ wanted: Wanted, _ session: inout MailSession,
-        _ progress: inout Progress, limit: Int, found: inout Int, _ invocation: Invocation
+        _ name: MailboxName, _ session: inout MailSession, _ run: inout Run
     ) throws(Failure) {
-        progress.subject = name.text
+        run.progress.subject =
+            run.isAll ? "\(session.address.text) \(name.text)" : name.text
         let snapshot = try session.open(name)
-        progress.total = (progress.total ?? 0) + snapshot.entries.count
-        var place = 0
-        while place < snapshot.entries.count, found < limit {
-            let some = snapshot.entries[place..<min(place + 256, snapshot.entries.count)]
-            place += some.count
-            let entries = some.filter { wanted.matches($0, snapshot.keywords) }
-            if !entries.isEmpty {
-                try read(entries, wanted, snapshot, &session) { entry, header throws(Failure) in
-                    guard found < limit else { return }
-                    found += 1
-                    progress.clear()
-                    show(name, entry, header, snapshot.keywords, invocation)
-                }
-            }
-            progress.advance(by: some.count)
+        run.progress.total = (run.progress.total ?? 0) + snapshot.entries.count
+        let all = snapshot.entries.filter { run.criteria.matches($0, snapshot.keywords) }
+        var entries = all
+        if let query = run.criteria.query, !all.isEmpty {
+            let found = try ask(query, all, snapshot.id, &session)
+            entries = all.filter { found.contains($0.uid) }
         }
+        var place = 0
+        while place < entries.count, run.found < run.limit {
+            let some = Array(
+                entries[place..<min(place + headersAtOnce, entries.count)]
+                    .prefix(run.limit - run.found))
+            place += some.count
+            try show(some, name, snapshot, &session, &run)
+        }
+        run.progress.advance(by: snapshot.entries.count)
         try session.close(snapshot.id)
     }
 
-    /// Reads headers, or whole messages where their text is asked for, and tells which match.
-    private static func read(
-        _ entries: [MessageEntry], _ wanted: Wanted, _ snapshot: MailboxSnapshot,
-        _ session: inout MailSession, _ found: (MessageEntry, HeaderFacts) throws(Failure) -> Void
+    private static func ask(
+        _ query: TextQuery, _ entries: [MessageEntry], _ mailbox: MailboxID,
+        _ session: inout MailSession
+    ) throws(Failure) -> Set<UInt32> {
+        var ranges = UIDRange.ranges(of: entries.map(\.uid))
+        if ranges.count > rangeLimit { ranges = [UIDRange(entries[0].uid, .max)] }
+        var found: Set<UInt32> = []
+        let answer = try session.client.call(
+            .search(session.handle, mailbox, uids: ranges, query)
+        ) { part throws(Failure) in
+            if case .found(let uids) = part.reply { found.formUnion(uids) }
+        }
+        guard answer.reply == .done else { throw Store.unexpected(answer.reply) }
+        return found
+    }
+
+    private static func show(
+        _ entries: [MessageEntry], _ name: MailboxName, _ snapshot: MailboxSnapshot,
+        _ session: inout MailSession, _ run: inout Run
     ) throws(Failure) {
-        var byUID: [UInt32: MessageEntry] = [:]
-        for entry in entries { byUID[entry.uid] = entry }
-        try session.read(
-            snapshot.id, entries.map(\.uid), wanted.text == nil ? .header : .whole
-        ) { uid, octets throws(Failure) in
-            guard let entry = byUID[uid] else { return }
+        var headers: [UInt32: HeaderFacts] = [:]
+        try session.read(snapshot.id, entries.map(\.uid), .header) { uid, octets throws(Failure) in
             var head: [UInt8] = []
-            var isInText = wanted.text == nil
-            var matched = 0
             try octets.forEachPiece { piece throws(Failure) in
                 if head.count < HeaderReader.octetLimit { head += piece }
-                guard let needle = wanted.text, !isInText else { return }
-                var folded: [UInt8] = []
-                CaseFolding.append(piece, to: &folded)
-                isInText = needle.isFound(in: folded.span, matched: &matched)
             }
-            guard isInText else { return }
-            let header = HeaderFacts(head)
-            func has(_ needle: Needle?, _ text: [UInt8]) -> Bool {
-                guard let needle else { return true }
-                var folded: [UInt8] = []
-                CaseFolding.append(text, to: &folded)
-                var matched = 0
-                return needle.isFound(in: folded.span, matched: &matched)
-            }
-            guard has(wanted.from, header.from), has(wanted.to, header.to),
-                has(wanted.subject, header.subject), has(wanted.id, header.id)
-            else { return }
-            try found(entry, header)
+            headers[uid] = HeaderFacts(head)
+        }
+        run.progress.clear()
+        for entry in entries {
+            // Removed meanwhile.
+            guard let header = headers[entry.uid] else { continue }
+            run.found += 1
+            show(name, session.address, entry, header, snapshot.keywords, run)
         }
     }
 
     private static func show(
-        _ name: MailboxName, _ entry: MessageEntry, _ header: HeaderFacts, _ keywords: [[UInt8]],
-        _ invocation: Invocation
+        _ name: MailboxName, _ account: EmailAddress, _ entry: MessageEntry,
+        _ header: HeaderFacts, _ keywords: [[UInt8]], _ run: borrowing Run
     ) {
         var flags: [UInt8] = []
         entry.flags.appendNames(keywords: keywords, to: &flags)
         let date = AccountCommands.timestamp(entry.internalDate)
-        if invocation.json {
+        if run.invocation.json {
             Terminal.out(
                 JSON.object([
+                    ("account", .string(account.text)),
                     ("mailbox", .string(name.text)), ("uid", .integer(Int(entry.uid))),
                     ("date", .string(date)), ("size", .integer(Int(entry.size))),
                     ("flags", .string(Store.text(flags))),
@@ -180,58 +188,17 @@ enum MessageFind {
                 ]).text)
             return
         }
-        let words = [
-            Shown.text(name.octets), "\(entry.uid)", date, flags.isEmpty ? "-" : Shown.text(flags),
-            Shown.text(header.from, width: 30), Shown.text(header.subject, width: 60),
-        ]
+        let words =
+            (run.isAll ? [Shown.text(account.text)] : []) + [
+                Shown.text(name.octets), "\(entry.uid)", date,
+                flags.isEmpty ? "-" : Shown.text(flags),
+                Shown.text(header.from, width: 30), Shown.text(header.subject, width: 60),
+            ]
         Terminal.out(words.joined(separator: "  "))
-    }
-
-    // MARK: - Options
-
-    private static func wanted(_ invocation: Invocation) throws(Failure) -> Wanted {
-        var wanted = Wanted()
-        func needle(_ name: String) -> Needle? {
-            guard let text = invocation.value(name), !text.isEmpty else { return nil }
-            return Needle(Array(text.utf8))
-        }
-        wanted.from = needle("from")
-        wanted.to = needle("to")
-        wanted.subject = needle("subject")
-        wanted.id = needle("id")
-        wanted.text = needle("text")
-        wanted.since = try day(invocation.value("since"))
-        wanted.before = try day(invocation.value("before"))
-        if let text = invocation.value("larger") {
-            guard let octets = UInt32(text) else {
-                throw Failure(.usage, "--larger needs a number of octets")
-            }
-            wanted.larger = octets
-        }
-        for (name, flag) in [("seen", Flags.seen), ("flagged", .flagged), ("deleted", .deleted)]
-        where invocation.has(name) {
-            wanted.with.insert(flag)
-        }
-        if invocation.has("unseen") { wanted.without.insert(.seen) }
-        wanted.keyword = invocation.value("keyword").map { Array($0.utf8) }
-        return wanted
-    }
-
-    /// `2026-11-21`: days since 1970.
-    private static func day(_ text: String?) throws(Failure) -> Int? {
-        guard let text else { return nil }
-        let parts = text.split(separator: "-").compactMap { Int($0) }
-        guard parts.count == 3, (0...9_999).contains(parts[0]), (1...12).contains(parts[1]),
-            (1...Calendar.daysIn(month: parts[1], year: parts[0])).contains(parts[2])
-        else {
-            throw Failure(
-                .usage, "`\(Shown.text(text))` is no day", hints: ["write it as 2026-11-21"])
-        }
-        return Calendar.days(year: parts[0], month: parts[1], day: parts[2])
     }
 }
 
-/// The decoded fields of a header that are looked at and shown.
+/// The decoded fields of a header that are shown.
 private struct HeaderFacts {
     private(set) var from: [UInt8] = []
     private(set) var to: [UInt8] = []

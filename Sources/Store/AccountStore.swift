@@ -63,7 +63,7 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         try dropHeld()  // of a process that died while a backup was read
     }
 
-    deinit { opened?.database.close(checkpoint: false) }
+    deinit { opened?.close(checkpoint: false) }
 
     private static func openMaildir(in account: Int32) throws(StoreError) -> File {
         let name = PathOctets("Maildir")
@@ -302,7 +302,7 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     var openFolders: some Sequence<Folder> { folders.values }
 
     /// Prepared statements and cached pages go. Not from within an operation.
-    package func trimIndex() { opened?.database.trim() }
+    package func trimIndex() { opened?.trim() }
 
     /// One snapshot per account stays in memory: that of the mailbox looked at last.
     func dropImages(but folder: Folder) {
@@ -441,7 +441,7 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     private func dropIndex(checkpoint: Bool) {
         searchIndex = nil
         folders = [:]
-        opened?.database.close(checkpoint: checkpoint)
+        opened?.close(checkpoint: checkpoint)
         opened = nil
     }
 

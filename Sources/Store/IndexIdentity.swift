@@ -64,7 +64,7 @@ extension AccountStore {
 
     /// The number of this closing, in the index. The old one serves if nothing was written.
     func nextClosing() throws(StoreError) -> Int64 {
-        if let kept = try meta(.closing), !index.database.hasChanges { return kept }
+        if let kept = try meta(.closing), !index.hasChanges { return kept }
         let now = System.now()
         let closing = now.seconds << 20 | now.microseconds
         try setMeta(.closing, closing)

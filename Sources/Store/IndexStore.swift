@@ -67,6 +67,19 @@ package struct MailboxTotals: Equatable, Sendable {
     package var octets: UInt64
 }
 
+/// Numbers that a mailbox begins with.
+package struct MailboxNumbers: Equatable, Sendable {
+    package var uidNext: UInt32
+    package var modSeq: UInt64
+    package var floor: UInt64
+
+    package init(uidNext: UInt32 = 1, modSeq: UInt64 = 1, floor: UInt64 = 0) {
+        self.uidNext = uidNext
+        self.modSeq = modSeq
+        self.floor = floor
+    }
+}
+
 /// The rows of one account's mailboxes.
 ///
 /// Every driver promises (`IndexStoreTests` holds each to it):
@@ -183,17 +196,4 @@ package protocol IndexStore: AnyObject {
     func putSummary(
         _ id: MailboxID, _ uid: UInt32, _ synopsis: MessageSynopsis?
     ) throws(StoreError)
-}
-
-/// Numbers that a mailbox begins with.
-package struct MailboxNumbers: Equatable, Sendable {
-    package var uidNext: UInt32
-    package var modSeq: UInt64
-    package var floor: UInt64
-
-    package init(uidNext: UInt32 = 1, modSeq: UInt64 = 1, floor: UInt64 = 0) {
-        self.uidNext = uidNext
-        self.modSeq = modSeq
-        self.floor = floor
-    }
 }

@@ -9,6 +9,15 @@ import Mail
 extension SQLiteIndex {
     // MARK: - The file
 
+    /// With `checkpoint` the log is emptied into the file before.
+    func close(checkpoint: Bool) { database.close(checkpoint: checkpoint) }
+
+    /// Gives back what can be made again.
+    func trim() { database.trim() }
+
+    /// True if anything was written since it was opened.
+    var hasChanges: Bool { database.hasChanges }
+
     func checkpoint() throws(StoreError) { try database.run("PRAGMA wal_checkpoint(TRUNCATE)") }
 
     /// Makes the file as small and well ordered as it can be.
@@ -67,13 +76,6 @@ extension SQLiteIndex {
     }
 
     // MARK: - Names
-
-    func eachBlob(
-        _ id: MailboxID, _ body: (_ uid: UInt32, _ blob: BlobID) -> Void
-    ) throws(StoreError) {
-        let rows = try query(.folderFileNames).bind(id.rawValue)
-        while try rows.step() { body(UInt32(rows.integer(0)), rows.octets(1)) }
-    }
 
     /// Of all mailboxes.
     func eachBlob(

@@ -385,6 +385,13 @@ final class SQLiteIndex: IndexStore {
         return try row.step() ? row.octets(0) : nil
     }
 
+    func eachBlob(
+        _ id: MailboxID, _ body: (_ uid: UInt32, _ blob: BlobID) -> Void
+    ) throws(StoreError) {
+        let rows = try query(.folderFileNames).bind(id.rawValue)
+        while try rows.step() { body(UInt32(rows.integer(0)), rows.octets(1)) }
+    }
+
     func uids(
         _ id: MailboxID, _ uids: UIDRange, with flags: Flags
     ) throws(StoreError) -> [UInt32] {

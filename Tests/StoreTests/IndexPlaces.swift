@@ -22,12 +22,12 @@ final class SQLitePlace: IndexPlace {
     init() { path = Sandbox.temporary() }
 
     deinit {
-        opened?.database.close(checkpoint: false)
+        opened?.close(checkpoint: false)
         run("/bin/rm", "-rf", path)
     }
 
     func open() throws -> SQLiteIndex {
-        opened?.database.close(checkpoint: false)
+        opened?.close(checkpoint: false)
         let directory = try System.openDirectory(PathOctets(path))
         switch try Schema.migration.open(in: directory.descriptor, path: path) {
         case .ready(let database), .new(let database), .migrated(let database, _):

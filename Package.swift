@@ -48,19 +48,21 @@ let package = Package(
             name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
         .systemLibrary(
             name: "CArgon2", pkgConfig: "libargon2", providers: [.apt(["libargon2-dev"])]),
+        .systemLibrary(name: "CIDN2", pkgConfig: "libidn2", providers: [.apt(["libidn2-dev"])]),
         .target(name: "CToml", cxxSettings: [.unsafeFlags([])]),
 
-        // 1 · pure: may use only pure targets and, for computing, libargon2 and libcrypto
+        // 1 · pure: may use only pure targets and, for computing, libargon2, libcrypto, libidn2
         pure("Bytes", [], also: [.enableExperimentalFeature("Lifetimes")]),
-        pure("Mail", ["Bytes"]),
+        pure("IDNA", ["Bytes", "CIDN2"]),
+        pure("Mail", ["Bytes", "IDNA"]),
         pure("MIME", ["Bytes", "Mail"]),
-        pure("SMTP", ["Bytes", "Mail"]),
+        pure("SMTP", ["Bytes", "IDNA", "Mail"]),
         pure("IMAP", ["Bytes", "Mail", "MIME"]),
         pure("POP3", ["Bytes", "Mail"]),
         pure("Interchange", ["Bytes", "Mail", "MIME", "IMAP"]),
         pure("SASL", ["Bytes"]),
         pure("Crypto", ["Bytes", "CArgon2", "CSSL"]),
-        pure("Wire", ["Bytes", "Mail"], also: [.enableExperimentalFeature("Lifetimes")]),
+        pure("Wire", ["Bytes", "IDNA", "Mail"], also: [.enableExperimentalFeature("Lifetimes")]),
         pure("Config", ["Bytes", "Mail", "CToml"]),
 
         // 2 · machine: may use pure targets and the machine targets above them
@@ -75,7 +77,7 @@ let package = Package(
         server(
             "SMTPServer",
             [
-                "Bytes", "Mail", "SMTP", "SASL", "Wire", "Config", "Telemetry", "Transport",
+                "Bytes", "Mail", "MIME", "SMTP", "SASL", "Wire", "Config", "Telemetry", "Transport",
                 "StoreClient", "Daemon",
             ]),
         server(
@@ -111,7 +113,7 @@ let package = Package(
 
         // tests
         tests("BytesTests", ["Bytes"]),
-        tests("MailTests", ["Mail", "Bytes"]),
+        tests("MailTests", ["Mail", "IDNA", "Bytes"]),
         tests("MIMETests", ["MIME", "Mail", "Bytes"]),
         tests("SMTPTests", ["SMTP", "Mail", "Bytes"]),
         tests("IMAPTests", ["IMAP", "MIME", "Mail", "Bytes"]),

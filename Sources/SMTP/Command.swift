@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// SMTP command lines as values. RFC 5321 §4.1.1; RFC 1870 (SIZE); RFC 6152 (8BITMIME); RFC 6531
-// (SMTPUTF8); RFC 3030 (BDAT); RFC 3207 (STARTTLS); RFC 4954 (AUTH). Whether a command is allowed
-// now is ServerMachine's business.
+// SMTP command lines as values. RFC 5321 §4.1.1; RFC 3030 (BDAT); RFC 3207 (STARTTLS); RFC 4954
+// (AUTH). Whether a command is allowed now is ServerMachine's business.
 
 import Bytes
 import Mail
@@ -12,11 +11,13 @@ package enum Command: Equatable, Sendable {
     /// `EHLO` or `HELO`. The name is the client's claim; nothing may trust it (RFC 5321 §4.1.4).
     case hello(name: [UInt8], isExtended: Bool)
     case mail(from: ReversePath, MailParameters)
-    case rcpt(to: Recipient)
+    case rcpt(to: Recipient, RecipientParameters = RecipientParameters())
     case data
     /// `size` octets follow the line (RFC 3030 §2).
     case bdat(size: UInt64, isLast: Bool)
-    case rset, noop, help, startTLS, quit
+    case rset, noop, startTLS, quit
+    /// The command to explain, in capitals; empty: all (RFC 5321 §4.1.1.8).
+    case help(topic: String)
     /// The argument is not looked at: the answer is the same for everyone.
     case vrfy
     /// `initial` is the initial response, still in Base64; `=` for an empty one.
@@ -54,7 +55,10 @@ package enum Command: Equatable, Sendable {
         case "QUIT": self = try Self.plain(.quit, cursor, .quit)
         case "STARTTLS": self = try Self.plain(.startTLS, cursor, .startTLS)
         case "NOOP": self = .noop  // may carry a string, RFC 5321 §4.1.1.9
-        case "HELP": self = .help
+        case "HELP":
+            let topic = cursor.keyword()
+            guard cursor.isAtEnd else { throw .noSuchTopic }
+            self = .help(topic: topic)
         case "VRFY":
             guard !cursor.isAtEnd else { throw .syntax(.vrfy) }
             self = .vrfy
@@ -107,6 +111,7 @@ package enum Command: Equatable, Sendable {
     private static func mail(_ cursor: inout Cursor) throws(CommandError) -> Command {
         guard cursor.take("FROM:") else { throw .syntax(.mail) }
         _ = cursor.skip { $0 == .space }  // not in the grammar, but widely sent
+        let start = cursor.offset
         let from: ReversePath
         switch cursor.path() {
         case .null: from = .null
@@ -114,21 +119,27 @@ package enum Command: Equatable, Sendable {
         case .postmaster, nil: throw .senderSyntax
         }
         guard cursor.isAtEnd || cursor.next == .space else { throw .senderSyntax }
-        return .mail(from: from, try MailParameters(&cursor))
+        let end = cursor.offset
+        var parameters = try MailParameters(&cursor)
+        parameters.hasInternationalPath = cursor.hasNonASCII(start..<end)
+        return .mail(from: from, parameters)
     }
 
     private static func rcpt(_ cursor: inout Cursor) throws(CommandError) -> Command {
         guard cursor.take("TO:") else { throw .syntax(.rcpt) }
         _ = cursor.skip { $0 == .space }
+        let start = cursor.offset
         let to: Recipient
         switch cursor.path() {
         case .postmaster: to = .postmaster
         case .address(let address): to = .address(address)
         case .null, nil: throw .recipientSyntax  // the null path is a sender only
         }
-        guard !cursor.isAtEnd else { return .rcpt(to: to) }
-        guard cursor.next == .space else { throw .recipientSyntax }
-        throw .unknownParameter  // none is offered
+        guard cursor.isAtEnd || cursor.next == .space else { throw .recipientSyntax }
+        let end = cursor.offset
+        var parameters = try RecipientParameters(&cursor)
+        parameters.hasInternationalPath = cursor.hasNonASCII(start..<end)
+        return .rcpt(to: to, parameters)
     }
 
     private static func bdat(_ cursor: inout Cursor) throws(CommandError) -> Command {
@@ -176,89 +187,8 @@ package enum Recipient: Hashable, Sendable {
     }
 }
 
-/// The parameters of MAIL that are offered.
-package struct MailParameters: Equatable, Sendable {
-    /// Declared octets, `Int.max` for more than that; nil if undeclared (RFC 1870 §6).
-    package var size: Int?
-    /// BODY=8BITMIME (RFC 6152 §2); kept for a relay to know.
-    package var isEightBit = false
-    /// SMTPUTF8 (RFC 6531 §3.4).
-    package var isInternational = false
-
-    package init(size: Int? = nil, isEightBit: Bool = false, isInternational: Bool = false) {
-        self.size = size
-        self.isEightBit = isEightBit
-        self.isInternational = isInternational
-    }
-
-    /// `*( SP esmtp-keyword [ "=" esmtp-value ] )`, each at most once.
-    init(_ cursor: inout Cursor) throws(CommandError) {
-        var hasBody = false
-        var hasAuth = false
-        while cursor.skip(while: { $0 == .space }) > 0, !cursor.isAtEnd {
-            let keyword = cursor.keyword()
-            if cursor.skip(while: { $0.isASCIILetter || $0.isASCIIDigit || $0 == 0x2D }) > 0 {
-                throw .unknownParameter  // longer than any of ours
-            }
-            let value =
-                cursor.take(0x3D)
-                ? cursor.take { $0 > 0x20 && $0 != 0x3D } : nil
-            guard cursor.isAtEnd || cursor.next == .space else { throw .badParameter }
-            switch keyword {
-            case "SIZE":
-                guard size == nil, let value, (1...20).contains(value.count),
-                    value.allSatisfy(\.isASCIIDigit)
-                else { throw .badParameter }
-                size = Self.clamped(value)
-            case "BODY":
-                guard !hasBody, let value else { throw .badParameter }
-                hasBody = true
-                try setBody(value)
-            case "SMTPUTF8":
-                guard !isInternational, value == nil else { throw .badParameter }
-                isInternational = true
-            case "AUTH":
-                // RFC 4954 §5: an identity that we do not trust is treated as `<>`.
-                guard !hasAuth, let value, Self.isXtext(value) else { throw .badParameter }
-                hasAuth = true
-            default: throw .unknownParameter
-            }
-        }
-    }
-
-    private mutating func setBody(_ value: [UInt8]) throws(CommandError) {
-        if value.equalsIgnoringASCIICase(Array("8BITMIME")) {
-            isEightBit = true
-        } else if value.equalsIgnoringASCIICase(Array("BINARYMIME")) {
-            throw .unknownParameter  // not offered
-        } else if !value.equalsIgnoringASCIICase(Array("7BIT")) {
-            throw .badParameter
-        }
-    }
-
-    private static func clamped(_ digits: [UInt8]) -> Int {
-        digits.reduce(0) { sum, digit in
-            let (tenfold, overflow) = sum.multipliedReportingOverflow(by: 10)
-            let (next, carried) = tenfold.addingReportingOverflow(Int(digit - 0x30))
-            return overflow || carried ? .max : next
-        }
-    }
-
-    /// RFC 3461 §4; `<>` stands for nobody.
-    private static func isXtext(_ value: [UInt8]) -> Bool {
-        if value.elementsEqual([0x3C, 0x3E]) { return true }
-        guard !value.isEmpty else { return false }
-        var index = 0
-        while index < value.count {
-            guard value[index].isASCIIVisible, value[index] != 0x3D else { return false }
-            if value[index] == 0x2B {
-                guard index + 2 < value.count, value[index + 1].isHexDigit,
-                    value[index + 2].isHexDigit
-                else { return false }
-                index += 2
-            }
-            index += 1
-        }
-        return true
+extension Cursor {
+    fileprivate func hasNonASCII(_ range: Range<Int>) -> Bool {
+        copy(range).contains { $0 >= 0x80 }
     }
 }

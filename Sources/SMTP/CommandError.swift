@@ -20,6 +20,8 @@ package enum CommandError: Error, Equatable, Sendable {
     case unknownParameter
     /// A known parameter with a bad value, or twice.
     case badParameter
+    /// HELP for something that is no command.
+    case noSuchTopic
     /// BDAT without a readable size: what follows cannot be told from commands any more.
     case chunkSize
 
@@ -28,7 +30,7 @@ package enum CommandError: Error, Equatable, Sendable {
         case hello = "HELO hostname"
         case extendedHello = "EHLO hostname"
         case mail = "MAIL FROM:<address> [parameters]"
-        case rcpt = "RCPT TO:<address>"
+        case rcpt = "RCPT TO:<address> [parameters]"
         case data = "DATA"
         case rset = "RSET"
         case quit = "QUIT"
@@ -48,6 +50,7 @@ package enum CommandError: Error, Equatable, Sendable {
         case .recipientSyntax: Reply(501, (5, 1, 3), "Bad recipient address syntax")
         case .unknownParameter: Reply(555, (5, 5, 4), "Parameter not recognized or not implemented")
         case .badParameter: Reply(501, (5, 5, 4), "Bad parameter")
+        case .noSuchTopic: Reply(504, (5, 5, 4), "No help for that: send HELP alone")
         case .chunkSize: Reply(501, (5, 5, 4), "Syntax: BDAT size [LAST]; closing connection")
         }
     }

@@ -12,6 +12,8 @@ package enum TextFault: Equatable, Sendable {
     case bareNewline
     /// More octets than allowed.
     case tooLarge
+    /// A NUL, which no text may have (RFC 2045 §2.7, §2.8) and IMAP cannot send (RFC 3501 §9).
+    case nullByte
 }
 
 /// Takes text in pieces of any size. Keeps no text: what it decodes goes to the caller's buffer.
@@ -103,6 +105,7 @@ package struct DotDecoder: Sendable {
         guard octets.count > 0 else { return }
         size += octets.count
         if size > limit { note(.tooLarge) }
+        if octets.first(0, in: 0..<octets.count) < octets.count { note(.nullByte) }
         if fault == nil { text.append(copying: octets) }
     }
 
@@ -115,16 +118,20 @@ package struct DotDecoder: Sendable {
     }
 }
 
-/// Looks for lone CRs and LFs in text that has no dots to undo: the chunks of BDAT. RFC 3030 §2
-/// keeps lines, and BINARYMIME, which would not, is not offered.
+/// Looks for lone CRs and LFs, and NULs, in text that has no dots to undo: the chunks of BDAT
+/// (RFC 3030 §2 keeps lines). Not for BINARYMIME.
 package struct LineEndCheck: Sendable {
     private var isBehindCR = false
     package private(set) var hasBareNewline = false
+    package private(set) var hasNull = false
+
+    package var fault: TextFault? { hasBareNewline ? .bareNewline : hasNull ? .nullByte : nil }
 
     package init() {}
 
     /// Takes the next piece.
     package mutating func check(_ input: Span<UInt8>) {
+        if input.first(0, in: 0..<input.count) < input.count { hasNull = true }
         var index = 0
         while index < input.count {
             if isBehindCR {

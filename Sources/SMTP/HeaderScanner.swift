@@ -32,6 +32,10 @@ package struct HeaderScanner: Sendable {
     package private(set) var hasHeader = true
     /// True when the empty line behind the header, or a text without header, was seen.
     package private(set) var isComplete = false
+    /// Octets of the header with its empty line, once it is complete; 0 without a header.
+    package private(set) var length = 0
+    /// Octets seen in pieces before this one.
+    private var seen = 0
 
     package init() { name.reserveCapacity(Self.nameLimit) }
 
@@ -44,15 +48,18 @@ package struct HeaderScanner: Sendable {
                 take(input[index])
                 index += 1
             }
-            guard end < input.count else { return }
-            if input[end] == .lf { endLine() }
+            guard end < input.count else { break }
             index = end + 1
+            if input[end] == .lf { endLine() }
+            if isComplete, hasHeader { length = seen + index }
         }
+        seen += input.count
     }
 
     /// Call behind the last piece.
     package mutating func finish() {
         if nameLength > 0, !isComplete { endLine() }
+        if !isComplete, hasHeader { length = seen }
         isComplete = true
     }
 

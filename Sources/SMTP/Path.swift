@@ -4,6 +4,7 @@
 // routes are read and ignored (RFC 5321 §4.1.1.3, Appendix C): only the mailbox counts.
 
 import Bytes
+import IDNA
 import Mail
 
 /// What stands between `<` and `>`.
@@ -19,10 +20,10 @@ package enum Path: Equatable, Sendable {
     /// With brackets and punctuation.
     package static let octetLimit = 256
 
-    /// True if it may only be used under SMTPUTF8.
+    /// True if it may only be used under SMTPUTF8; a domain that was not ASCII is now.
     package var isInternational: Bool {
         guard case .address(let address) = self else { return false }
-        return address.local.contains { $0 >= 0x80 } || address.domain.contains { $0 >= 0x80 }
+        return address.local.contains { $0 >= 0x80 }
     }
 }
 
@@ -82,7 +83,8 @@ extension Cursor {
         return nil
     }
 
-    /// Labels of letters, digits, hyphens, underscores (not RFC, but in use) and UTF-8.
+    /// Labels of letters, digits, hyphens, underscores (not RFC, but in use) and UTF-8 (U-labels:
+    /// they become A-labels).
     private mutating func domain() -> [UInt8]? {
         let domain = take {
             $0.isASCIILetter || $0.isASCIIDigit || $0 == 0x2D || $0 == 0x2E || $0 == 0x5F
@@ -94,7 +96,7 @@ extension Cursor {
                 return nil
             }
         }
-        return domain
+        return DomainName.ascii(domain)
     }
 
     /// `[192.0.2.1]` or `[IPv6:2001:db8::1]`, §4.1.3.
@@ -153,50 +155,5 @@ func isIPv6(_ text: [UInt8]) -> Bool {
 }
 
 extension UInt8 {
-    /// `atext` of RFC 5321 §4.1.2 and RFC 6531 §3.3.
-    var isAtomText: Bool {
-        if isASCIILetter || isASCIIDigit || self >= 0x80 { return true }
-        switch self {
-        case 0x21, 0x23...0x27, 0x2A, 0x2B, 0x2D, 0x2F, 0x3D, 0x3F, 0x5E...0x60, 0x7B...0x7E:
-            return true
-        default: return false
-        }
-    }
-
     var isHexDigit: Bool { isASCIIDigit || (self | 0x20) &- 0x61 < 6 }
-}
-
-extension [UInt8] {
-    fileprivate var hasTwoDots: Bool {
-        for index in indices.dropFirst() where self[index] == 0x2E && self[index - 1] == 0x2E {
-            return true
-        }
-        return false
-    }
-}
-
-extension EmailAddress {
-    /// `local@domain` with the local-part quoted where it must be: for header fields and paths.
-    package var quoted: [UInt8] {
-        let isDotString =
-            !local.isEmpty && local.first != 0x2E && local.last != 0x2E
-            && !local.hasTwoDots && local.allSatisfy { $0.isAtomText || $0 == 0x2E }
-        if isDotString { return octets }
-        var text: [UInt8] = [0x22]
-        for octet in local {
-            if octet == 0x22 || octet == 0x5C { text.append(0x5C) }
-            text.append(octet)
-        }
-        return text + [0x22, 0x40] + domain
-    }
-}
-
-extension ReversePath {
-    /// With angle brackets.
-    package var bracketed: [UInt8] {
-        switch self {
-        case .null: [0x3C, 0x3E]
-        case .address(let address): [0x3C] + address.quoted + [0x3E]
-        }
-    }
 }

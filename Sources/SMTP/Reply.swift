@@ -47,12 +47,6 @@ extension Reply {
     package static let startMail = Reply(354, nil, "Start mail input; end with <CRLF>.<CRLF>")
     package static let readyForTLS = Reply(220, (2, 0, 0), "Ready to start TLS")
     package static let authenticated = Reply(235, (2, 7, 0), "Authentication succeeded")
-    package static let help = Reply(
-        214, EnhancedStatus(2, 0, 0),
-        lines: [
-            Array("Commands: HELO EHLO MAIL RCPT DATA BDAT RSET NOOP QUIT HELP VRFY STARTTLS AUTH"),
-            Array("See RFC 5321"),
-        ])
     package static let cannotVerify = Reply(
         252, (2, 5, 0), "Cannot verify, but will accept the message and attempt delivery")
 
@@ -64,6 +58,9 @@ extension Reply {
         503, (5, 5, 1), "Bad sequence of commands: no valid recipients")
     package static let insideChunks = Reply(
         503, (5, 5, 1), "Bad sequence of commands: BDAT in progress")
+    package static let binaryNeedsChunks = Reply(
+        503, (5, 5, 1), "Bad sequence of commands: BINARYMIME needs BDAT")
+    package static let nullByte = Reply(550, (5, 6, 0), "Message contains a NUL octet")
     package static let tooLarge = Reply(552, (5, 3, 4), "Message size exceeds the limit")
     package static let tooManyRecipients = Reply(452, (4, 5, 3), "Too many recipients")
     package static let tooManyErrors = Reply(421, (4, 7, 0), "Too many errors, closing connection")

@@ -13,6 +13,8 @@ package struct Envelope: Equatable, Sendable {
     package var parameters: MailParameters
     /// Accepted ones, each once, in order.
     package var recipients: [EmailAddress] = []
+    /// What RCPT asked for with each of them; empty if with none.
+    package private(set) var recipientTerms: [RecipientTerms] = []
 
     package init(
         from: ReversePath, parameters: MailParameters, recipients: [EmailAddress] = []
@@ -20,6 +22,16 @@ package struct Envelope: Equatable, Sendable {
         self.from = from
         self.parameters = parameters
         self.recipients = recipients
+    }
+
+    /// Adds a recipient; one that is there already gets the new terms.
+    mutating func add(_ address: EmailAddress, _ terms: RecipientTerms) {
+        let known = recipients.firstIndex(of: address)
+        if known == nil { recipients.append(address) }
+        guard !terms.isPlain || !recipientTerms.isEmpty else { return }
+        let missing = recipients.count - recipientTerms.count
+        recipientTerms += repeatElement(RecipientTerms(), count: missing)
+        recipientTerms[known ?? recipients.count - 1] = terms
     }
 }
 
@@ -53,7 +65,7 @@ package struct ServerMachine: Sendable {
         case idle
         case checkingSender(Envelope)
         case transaction(Envelope)
-        case checking(Recipient, Envelope)
+        case checking(Recipient, RecipientTerms, Envelope)
         case receivingText(Envelope)
         /// Between two BDATs, or inside one: `received` octets with the one that is under way.
         case chunks(Envelope, received: Int)
@@ -83,7 +95,7 @@ package struct ServerMachine: Sendable {
         switch state {
         case .greeted, .idle, .authenticating: nil
         case .checkingSender(let envelope), .transaction(let envelope),
-            .checking(_, let envelope), .receivingText(let envelope), .chunks(let envelope, _):
+            .checking(_, _, let envelope), .receivingText(let envelope), .chunks(let envelope, _):
             envelope
         }
     }
@@ -105,14 +117,16 @@ package struct ServerMachine: Sendable {
         switch command {
         case .hello(let name, let isExtended): return hello(name, isExtended: isExtended)
         case .mail(let from, let parameters): return mail(from, parameters)
-        case .rcpt(let to): return rcpt(to)
+        case .rcpt(let to, let parameters): return rcpt(to, parameters)
         case .data: return data()
         case .bdat(let size, let isLast): return bdat(size, isLast: isLast)
         case .rset:
             reset()
             return .reply(.ok)
         case .noop: return .reply(.ok)
-        case .help: return .reply(.help)
+        case .help(let topic):
+            guard let help = Reply.help(topic) else { return refused(.noSuchTopic) }
+            return .reply(help)
         case .vrfy: return vrfy()
         case .quit: return .close(.bye)
         case .startTLS: return startTLS()
@@ -166,13 +180,11 @@ package struct ServerMachine: Sendable {
 
     /// The answer to `checkRecipient`: a positive reply adds `address` to the envelope.
     package mutating func recipientChecked(_ address: EmailAddress, _ reply: Reply) -> Action {
-        guard case .checking(_, var envelope) = state else {
+        guard case .checking(_, let terms, var envelope) = state else {
             preconditionFailure("recipientChecked without checkRecipient")
         }
         state = .idle  // gives up the other reference, so that the append copies nothing
-        if reply.isPositive, !envelope.recipients.contains(address) {
-            envelope.recipients.append(address)
-        }
+        if reply.isPositive { envelope.add(address, terms) }
         state = .transaction(envelope)
         guard !reply.isPositive, !reply.isTemporary else { return .reply(reply) }
         refusedRecipients += 1
@@ -211,7 +223,7 @@ package struct ServerMachine: Sendable {
         return .reply(
             policy.hello(
                 name, isExtended: isExtended, isEncrypted: isEncrypted,
-                offersAuth: mayAuthenticate && account == nil))
+                offersAuth: mayAuthenticate && account == nil, isAuthenticated: account != nil))
     }
 
     private mutating func mail(_ from: ReversePath, _ parameters: MailParameters) -> Action {
@@ -225,13 +237,18 @@ package struct ServerMachine: Sendable {
         case .chunks: return failed(.insideChunks)
         default: return failed(.nested)
         }
+        guard isOffered(parameters.terms) else {
+            return failed(CommandError.unknownParameter.reply)
+        }
         if let size = parameters.size, size > policy.sizeLimit { return .reply(.tooLarge) }
         let envelope = Envelope(from: from, parameters: parameters)
         guard case .address(let address) = from else {
             state = .transaction(envelope)
             return .reply(.senderOK)
         }
-        if Path.address(address).isInternational, !parameters.isInternational {
+        if parameters.hasInternationalPath || Path.address(address).isInternational,
+            !parameters.isInternational
+        {
             return failed(.notASCII)
         }
         guard account != nil else {
@@ -242,14 +259,25 @@ package struct ServerMachine: Sendable {
         return .checkSender(address)
     }
 
-    private mutating func rcpt(_ to: Recipient) -> Action {
+    /// Whether EHLO would list now what these terms need.
+    private func isOffered(_ terms: EnvelopeTerms) -> Bool {
+        if terms.requiresTLS || terms.body == .binary, !isEncrypted { return false }
+        if terms.deliverBy != nil || terms.priority != nil, account == nil { return false }
+        return true
+    }
+
+    private mutating func rcpt(_ to: Recipient, _ parameters: RecipientParameters) -> Action {
         guard case .transaction(let envelope) = state else {
             if case .chunks = state { return failed(.insideChunks) }
             return failed(state == .greeted ? .helloFirst : .noMail)
         }
-        if to.isInternational, !envelope.parameters.isInternational { return failed(.notASCII) }
+        if parameters.hasInternationalPath || to.isInternational,
+            !envelope.parameters.isInternational
+        {
+            return failed(.notASCII)
+        }
         if envelope.recipients.count >= policy.recipientLimit { return .reply(.tooManyRecipients) }
-        state = .checking(to, envelope)
+        state = .checking(to, parameters.terms, envelope)
         return .checkRecipient(to)
     }
 
@@ -259,6 +287,8 @@ package struct ServerMachine: Sendable {
             return failed(state == .greeted ? .helloFirst : .noMail)
         }
         guard !envelope.recipients.isEmpty else { return failed(.noRecipients) }
+        // RFC 3030 §3: the transaction goes on, with BDAT.
+        guard envelope.parameters.terms.body != .binary else { return failed(.binaryNeedsChunks) }
         state = .receivingText(envelope)
         return .receiveText(.startMail)
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What one listener offers and demands, and the greeting and EHLO replies that say so.
-// RFC 5321 §4.1.1.1, §4.2; RFC 1869.
+// RFC 5321 §4.1.1.1, §4.2; RFC 1869; RFC 9422 (LIMITS).
 
 import Bytes
 import Mail
@@ -47,14 +47,24 @@ package struct ServerPolicy: Equatable, Sendable {
     }
 
     /// The reply to HELO, or to EHLO with all that is offered now.
-    func hello(_ client: [UInt8], isExtended: Bool, isEncrypted: Bool, offersAuth: Bool) -> Reply {
+    func hello(
+        _ client: [UInt8], isExtended: Bool, isEncrypted: Bool, offersAuth: Bool,
+        isAuthenticated: Bool
+    ) -> Reply {
         let first = hostname + Array(" Hello ") + client
         guard isExtended else { return Reply(250, nil, lines: [first]) }
         var lines = [
             first, Array("SIZE \(sizeLimit)"), Array("8BITMIME"), Array("PIPELINING"),
-            Array("SMTPUTF8"), Array("ENHANCEDSTATUSCODES"), Array("CHUNKING"),
+            Array("SMTPUTF8"), Array("ENHANCEDSTATUSCODES"), Array("CHUNKING"), Array("DSN"),
         ]
         if offersStartTLS, !isEncrypted { lines.append(Array("STARTTLS")) }
+        if isEncrypted {
+            // In clear the list is the one that the oldest clients know by heart.
+            lines += [
+                Array("REQUIRETLS"), Array("BINARYMIME"), Array("LIMITS RCPTMAX=\(recipientLimit)"),
+            ]
+        }
+        if isAuthenticated { lines += [Array("DELIVERBY"), Array("MT-PRIORITY")] }
         if offersAuth { lines.append(Array("AUTH ") + mechanisms.joined(separator: [.space])) }
         lines.append(Array("HELP"))
         return Reply(250, nil, lines: lines)

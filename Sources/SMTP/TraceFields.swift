@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The fields that go in front of a message: Return-Path and Received (RFC 5321 §4.4; the word
-// behind "with" is RFC 3848's and RFC 6531 §4.3's), and for submissions Date and Message-ID
-// (RFC 6409 §8.2, §8.3).
+// behind "with" is RFC 3848's and RFC 6531 §4.3's), what the envelope asked for, and for submissions
+// Date and Message-ID (RFC 6409 §8.2, §8.3).
 
 import Bytes
 import Mail
@@ -22,6 +22,8 @@ package struct TraceFields: Equatable, Sendable {
     package var id: TraceID
     /// Named only when the message has a single recipient, so that nobody learns of the others.
     package var recipient: EmailAddress?
+    /// MT-PRIORITY (RFC 6710 §3): nil if none was given.
+    package var priority: Int8?
     package var secondsSince1970: Int64
 
     package init(
@@ -53,6 +55,28 @@ package struct TraceFields: Equatable, Sendable {
         Array("Return-Path: ") + path.bracketed + [.cr, .lf]
     }
 
+    /// What the envelope asked for, kept with the message for whoever has it later: the parameters
+    /// as SMTP spells them, one on each line. Empty if there is nothing to keep. What was asked for
+    /// a recipient is only there when the message has a single one, as in `for`.
+    package static func envelope(
+        _ terms: EnvelopeTerms, _ recipients: [RecipientTerms]
+    ) -> [UInt8] {
+        let recipient = recipients.count == 1 ? recipients[0] : RecipientTerms()
+        guard !terms.isPlain || !recipient.isPlain else { return [] }
+        var field = Array("X-Martlet-Envelope:")
+        for (number, parameter) in (terms.parameters + recipient.parameters).enumerated() {
+            field += number == 0 ? [.space] : [.cr, .lf, .tab]
+            field += parameter
+        }
+        field += [.cr, .lf]
+        if let original = recipient.original {
+            // RFC 8098 §2.3: for the reader's program, when it reports that it was read.
+            field += Array("Original-Recipient: ") + original.type + [0x3B] + original.address
+            field += [.cr, .lf]
+        }
+        return field
+    }
+
     /// The Received field, folded, with its CRLF.
     package var received: [UInt8] {
         var text = Array("Received: from ")
@@ -75,6 +99,7 @@ package struct TraceFields: Equatable, Sendable {
             text += recipient.quoted
             text.append(">")
         }
+        if let priority { text.append("\r\n\tPRIORITY \(priority)") }
         text.append(";\r\n\t")
         text += DateText.octets(secondsSince1970)
         return text + [.cr, .lf]
@@ -88,40 +113,5 @@ package struct TraceFields: Equatable, Sendable {
                 || octet == 0x2E || octet == 0x3A || octet == 0x5B || octet == 0x5D || octet == 0x5F
             return isPlain ? octet : 0x3F
         }
-    }
-}
-
-/// Points in time as messages spell them.
-package enum DateText {
-    private static let days = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]
-    private static let months = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ]
-
-    /// `Fri, 21 Nov 2025 10:20:30 +0000`, RFC 5322 §3.3, always UTC.
-    package static func octets(_ secondsSince1970: Int64) -> [UInt8] {
-        let seconds = max(0, secondsSince1970)
-        let day = seconds / 86_400
-        let clock = seconds % 86_400
-        // Days to a date: eras of 400 years that begin in March, so that the leap day comes last.
-        let shifted = day + 719_468
-        let era = shifted / 146_097
-        let dayOfEra = shifted % 146_097
-        let yearOfEra =
-            (dayOfEra - dayOfEra / 1_460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let marchMonth = (5 * dayOfYear + 2) / 153
-        let dayOfMonth = dayOfYear - (153 * marchMonth + 2) / 5 + 1
-        let month = marchMonth < 10 ? marchMonth + 3 : marchMonth - 9
-        let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
-
-        var text = Array("\(days[Int(day % 7)]), \(dayOfMonth) \(months[Int(month - 1)]) \(year) ")
-        for (place, part) in [clock / 3_600, clock / 60 % 60, clock % 60].enumerated() {
-            if place > 0 { text.append(0x3A) }
-            if part < 10 { text.append(0x30) }
-            text.appendDecimal(UInt64(part))
-        }
-        text.append(" +0000")
-        return text
     }
 }

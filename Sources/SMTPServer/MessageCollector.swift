@@ -24,18 +24,25 @@ final class MessageCollector {
     /// Octets of the message, trace fields not counted.
     private(set) var size = 0
     private(set) var failure: StoreFailure?
+    /// Of a submission, when its header is complete.
+    private(set) var submission: SubmissionHeader?
+    /// A submission whose header does not end: what it hides cannot be taken out.
+    private(set) var isHeaderTooLong = false
+    private let isSubmission: Bool
     private var scanned = 0
     private var isDiscarding = false
     private var writer: StageWriter?
     private let store: DeliveryClient
     private let workers: Workers
     /// Makes what goes in front, when the header is known.
-    private let prefix: (HeaderScanner) -> [UInt8]
+    private let prefix: (MessageCollector) -> [UInt8]
 
+    /// - Parameter isSubmission: the header is read, and Bcc taken out of it.
     init(
-        store: DeliveryClient, workers: Workers, expecting count: Int,
-        prefix: @escaping (HeaderScanner) -> [UInt8]
+        store: DeliveryClient, workers: Workers, expecting count: Int, isSubmission: Bool,
+        prefix: @escaping (MessageCollector) -> [UInt8]
     ) {
+        self.isSubmission = isSubmission
         self.store = store
         self.workers = workers
         self.prefix = prefix
@@ -53,14 +60,37 @@ final class MessageCollector {
             scanner.scan(buffer.span.extracting(scanned..<buffer.count))
         }
         scanned = buffer.count
+        if isSubmission { readHeader() }
         let threshold = writer == nil ? MessageBody.inlineLimit - 16_384 : Self.pieceSize
         guard buffer.count >= threshold else { return }
+        if isSubmission, submission == nil {
+            isHeaderTooLong = true
+            discard()
+            return
+        }
         do throws(StoreFailure) {
             try await spill()
         } catch {
             failure = error
             discard()
         }
+    }
+
+    /// Takes the header of a submission out of the buffer and puts it back without Bcc.
+    private func readHeader() {
+        guard submission == nil, scanner.isComplete else { return }
+        let header = SubmissionHeader(Array(buffer[..<scanner.length]))
+        if header.kept.count < scanner.length {
+            buffer.replaceSubrange(..<scanner.length, with: header.kept)
+            scanned = buffer.count
+        }
+        submission = header
+    }
+
+    /// All pieces are there.
+    func finishHeader() {
+        scanner.finish()
+        if isSubmission, !isDiscarding { readHeader() }
     }
 
     /// Nothing more is kept: the message will not be stored.
@@ -77,12 +107,11 @@ final class MessageCollector {
         self.writer = nil
     }
 
-    /// The body as the store wants it. Call once, behind the last piece.
+    /// The body as the store wants it. Call once, behind `finishHeader`.
     func finish() async throws(StoreFailure) -> MessageBody {
-        scanner.finish()
         if let failure { throw failure }
         guard writer != nil else {
-            let front = prefix(scanner)
+            let front = prefix(self)
             if front.count + buffer.count <= MessageBody.inlineLimit {
                 return .inline(front + buffer)
             }
@@ -98,7 +127,7 @@ final class MessageCollector {
     private func spill() async throws(StoreFailure) {
         if writer == nil {
             writer = StageWriter(try await store.stage(), workers: workers)
-            try await writer?.write(prefix(scanner))
+            try await writer?.write(prefix(self))
         }
         let piece = buffer
         buffer = []

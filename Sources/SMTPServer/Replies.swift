@@ -20,11 +20,14 @@ extension SMTP.Reply {
         }
     }
 
-    /// Why a message was not stored.
-    static func delivery(_ failure: StoreFailure, isFullTemporary: Bool) -> SMTP.Reply {
+    /// Why a message was not stored. With several recipients nobody got it, and the one reply must
+    /// not speak of one of them for all: the client tries again, and RCPT tells them apart then.
+    static func delivery(
+        _ failure: StoreFailure, isFullTemporary: Bool, recipients: Int
+    ) -> SMTP.Reply {
         switch failure {
-        case .overQuota: isFullTemporary ? .mailboxFullNow : .mailboxFull
-        case .noSuchAccount, .noSuchDomain: .noSuchUser
+        case .overQuota: isFullTemporary || recipients > 1 ? .mailboxFullNow : .mailboxFull
+        case .noSuchAccount, .noSuchDomain: recipients > 1 ? .recipientsChanged : .noSuchUser
         case .limit: .tooManyRecipients
         default: .tryAgain
         }
@@ -47,6 +50,13 @@ extension SMTP.Reply {
     static let noSuchUser = SMTP.Reply(550, (5, 1, 1), "No such user here")
     static let mailboxFull = SMTP.Reply(552, (5, 2, 2), "Mailbox full")
     static let mailboxFullNow = SMTP.Reply(452, (4, 2, 2), "Mailbox full, try again later")
+    static let recipientsChanged = SMTP.Reply(
+        451, (4, 3, 0), "Recipients changed meanwhile, try again")
+    static let headerTooLong = SMTP.Reply(552, (5, 3, 4), "Message header exceeds the limit")
+    static let badAuthor = SMTP.Reply(
+        550, (5, 6, 0), "From or Sender is not an address")
+    static let notYourAuthor = SMTP.Reply(
+        550, (5, 7, 1), "From or Sender not owned by the authenticated user")
     static let mailboxDisabled = SMTP.Reply(550, (5, 2, 1), "Mailbox disabled")
     static let tryAgain = SMTP.Reply(451, (4, 3, 0), "Mail system temporarily unavailable")
     static let relayingDenied = SMTP.Reply(

@@ -5,6 +5,7 @@
 
 import Bytes
 import Config
+import MIME
 import Mail
 import SMTP
 import StoreClient
@@ -17,6 +18,41 @@ struct ChunkedMessage {
     let id: TraceID
     let collector: MessageCollector
     var check = LineEndCheck()
+    /// For a message that was declared BINARYMIME.
+    var recoder: BinaryRecoder?
+
+    init(_ id: TraceID, _ collector: MessageCollector, isBinary: Bool) {
+        self.id = id
+        self.collector = collector
+        if isBinary { recoder = BinaryRecoder() }
+    }
+
+    /// Why the message cannot be stored.
+    var fault: TextFault? {
+        switch recoder?.fault {
+        case nil: check.fault
+        case .notText: .bareNewline
+        case .tooComplex: .tooLarge
+        }
+    }
+
+    /// Takes the next octets.
+    mutating func take(_ piece: Span<UInt8>) {
+        if recoder != nil {
+            recoder?.recode(piece, into: &collector.buffer)
+        } else {
+            check.check(piece)
+            if check.fault == nil { collector.buffer.append(copying: piece) }
+        }
+    }
+
+    mutating func finish() {
+        if recoder != nil {
+            recoder?.finish(into: &collector.buffer)
+        } else {
+            check.finish()
+        }
+    }
 }
 
 extension Session {
@@ -46,10 +82,15 @@ extension Session {
             logRejected(.tryAgain, reason: "connection-lost", domain: envelope.someDomain)
             throw error
         }
-        switch decoder.fault {
-        case .bareNewline: return refuse(.bareNewline, "bare-newline", envelope)
-        case .tooLarge: return refuse(.tooLarge, "size", envelope)
-        case nil: return await deliver(messageID, envelope, collector)
+        if let fault = decoder.fault { return refuse(fault, envelope) }
+        return await deliver(messageID, envelope, collector)
+    }
+
+    private func refuse(_ fault: TextFault, _ envelope: Envelope) -> SMTP.Reply {
+        switch fault {
+        case .bareNewline: refuse(.bareNewline, "bare-newline", envelope)
+        case .tooLarge: refuse(.tooLarge, "size", envelope)
+        case .nullByte: refuse(.nullByte, "null-octet", envelope)
         }
     }
 
@@ -71,7 +112,8 @@ extension Session {
             message = chunked
         } else {
             let id = service.context.nextTraceID()
-            message = ChunkedMessage(id: id, collector: collector(id, envelope))
+            message = ChunkedMessage(
+                id, collector(id, envelope), isBinary: envelope.parameters.terms.body == .binary)
         }
         chunked = message
         var left = size
@@ -79,19 +121,22 @@ extension Session {
             try await needInput()
             let used = connection.withInput { input in
                 let piece = input.extracting(0..<min(left, input.count))
-                message.check.check(piece)
-                if !message.check.hasBareNewline { message.collector.buffer.append(copying: piece) }
+                message.take(piece)
                 return piece.count
             }
             connection.consume(used)
             left -= used
-            if message.check.hasBareNewline { message.collector.discard() }
+            if message.fault != nil { message.collector.discard() }
             await message.collector.advance()
         }
-        if isLast { message.check.finish() }
+        if isLast {
+            message.finish()
+            if message.fault != nil { message.collector.discard() }
+            await message.collector.advance()
+        }
         chunked = message
-        if message.check.hasBareNewline {
-            let reply = refuse(.bareNewline, "bare-newline", envelope)
+        if let fault = message.fault {
+            let reply = refuse(fault, envelope)
             return isLast
                 ? machine.messageEnded(reply) : machine.chunkReceived(size: size, fault: reply)
         }
@@ -126,15 +171,17 @@ extension Session {
         let began = service.context.now
         let failure: StoreFailure
         do throws(StoreFailure) {
-            let body = try await collector.finish()
-            if collector.scanner.hops > MessageCollector.hopLimit {
-                if case .staged(let token) = body { service.store.unstage(token) }
-                return refuse(.loop, "loop", envelope)
+            collector.finishHeader()
+            if let reply = try await refusal(envelope, collector) {
+                collector.abandon()
+                return reply
             }
+            let body = try await collector.finish()
             try await service.store.deliver(
                 Delivery(
                     id: messageID, session: id, sender: envelope.from,
-                    recipients: envelope.recipients, body: body))
+                    recipients: envelope.recipients, body: body, terms: terms(envelope),
+                    recipientTerms: envelope.recipientTerms))
             let took = (service.context.now - began).seconds
             service.metrics.deliverySeconds.observe(took, ["success"])
             logAccepted(messageID, envelope, size: collector.size, took: took)
@@ -146,37 +193,81 @@ extension Session {
         service.metrics.deliverySeconds.observe(
             (service.context.now - began).seconds, ["failure"])
         let reply = SMTP.Reply.delivery(
-            failure, isFullTemporary: settings.isFullTemporary)
+            failure, isFullTemporary: settings.isFullTemporary,
+            recipients: envelope.recipients.count)
         return refuse(reply, failure == .overQuota ? "over-quota" : "store-unavailable", envelope)
+    }
+
+    /// Why a message is not even offered to the store.
+    private func refusal(
+        _ envelope: Envelope, _ collector: MessageCollector
+    ) async throws(StoreFailure) -> SMTP.Reply? {
+        if collector.isHeaderTooLong { return refuse(.headerTooLong, "header-size", envelope) }
+        if collector.scanner.hops > MessageCollector.hopLimit {
+            return refuse(.loop, "loop", envelope)
+        }
+        guard let submission = collector.submission, let handle else { return nil }
+        guard !submission.hasBadSender else {
+            return refuse(.badAuthor, "author-syntax", envelope)
+        }
+        for sender in submission.senders
+        where try await !service.store.maySend(handle, as: sender) {
+            return refuse(.notYourAuthor, "author-not-owned", envelope)
+        }
+        return nil
+    }
+
+    /// What the store is told that the sender asked for. Only who has logged in gets reports.
+    private func terms(_ envelope: Envelope) -> EnvelopeTerms {
+        var terms = envelope.parameters.terms
+        if terms.body == .binary { terms.body = .eightBit }  // it was made into lines
+        terms.mayReport =
+            machine.account != nil
+            && envelope.recipientTerms.contains { $0.notify?.contains(.success) ?? false }
+        return terms
     }
 
     private func collector(_ messageID: TraceID, _ envelope: Envelope) -> MessageCollector {
         let seconds = Int64(service.context.wallMilliseconds() / 1_000)
-        let isSubmission = machine.account != nil
-        let hidesClient = isSubmission && !settings.smtpd.receivedHeaderIP
-        let trace = TraceFields(
+        let account = machine.account
+        let hidesClient = account != nil && !settings.smtpd.receivedHeaderIP
+        var trace = TraceFields(
             clientName: hidesClient ? nil : machine.clientName,
             clientAddress: Array(connection.peer.text), hostname: settings.hostname,
             isExtended: machine.isExtended,
             isInternational: envelope.parameters.isInternational,
-            isAuthenticated: isSubmission,
+            isAuthenticated: account != nil,
             tlsVersion: connection.tlsDescription.map { Array($0) }, id: messageID,
             recipient: envelope.recipients.count == 1 ? envelope.recipients.first : nil,
             secondsSince1970: seconds)
+        trace.priority = envelope.parameters.terms.priority
         let hostname = settings.hostname
         let from = envelope.from
+        let kept = TraceFields.envelope(
+            terms(envelope),
+            envelope.recipients.count == 1 ? envelope.recipientTerms : [])
+        let received = trace.received
         return MessageCollector(
             store: service.store, workers: service.context.workers,
-            expecting: envelope.parameters.size ?? 4_096
-        ) { header in
-            var front = TraceFields.returnPath(from) + trace.received
-            // A header that is longer than we keep is taken as complete.
-            if isSubmission, header.isComplete {
+            expecting: envelope.parameters.size ?? 4_096, isSubmission: account != nil
+        ) { collector in
+            let header = collector.scanner
+            var front = TraceFields.returnPath(from) + received + kept
+            if let account, let submission = collector.submission {
                 if !header.hasDate {
                     front += Array("Date: ") + DateText.octets(seconds) + [.cr, .lf]
                 }
                 if !header.hasMessageID {
                     front += Array("Message-ID: <\(messageID)@") + hostname + Array(">\r\n")
+                }
+                if !submission.hasFrom {
+                    let author: EmailAddress
+                    if case .address(let sender) = from {
+                        author = sender
+                    } else {
+                        author = account
+                    }
+                    front += Array("From: <") + author.quoted + Array(">\r\n")
                 }
             }
             if !header.hasHeader { front += [.cr, .lf] }

@@ -160,4 +160,9 @@ package final class StagedMessage: Sendable {
         size = Int(status.size)
         date = status.seconds
     }
+
+    /// Its first octets, at most `count`.
+    package func front(_ count: Int) throws(StoreError) -> [UInt8] {
+        try System.read(file.descriptor, from: 0, count: min(count, size))
+    }
 }

@@ -179,10 +179,12 @@ extension DoorConnection {
     func deliver(_ delivery: Delivery) async throws(StoreFailure) {
         let start = context.now
         var size = 0
+        var staged: MessageSource?
         do throws(StoreFailure) {
             let accounts = try await accounts(delivery.recipients)
             if try await !deliverLogged(delivery.body, accounts, &size) {
                 let source = try await source(delivery.body, for: accounts, &size)
+                staged = source
                 if accounts.count == 1 {
                     let message = PendingAppend(mailbox: .inbox, source: source)
                     if case .failure(let error) = await core.append(accounts[0], message) {
@@ -196,6 +198,9 @@ extension DoorConnection {
             core.metrics.deliveries.increment(["stored"])
             core.metrics.deliveredMessages.increment(by: UInt64(accounts.count))
             Log.info("delivered", fields(delivery, size, start))
+            if delivery.wantsReport {
+                await report(on: delivery, header: await header(of: staged, delivery.body))
+            }
         } catch {
             core.metrics.deliveries.increment([error == .unavailable ? "failed" : "refused"])
             Log.warn(

@@ -31,6 +31,9 @@ package final class StoreCore: Sendable {
     /// Of the last sweep of what was expunged; in seconds since 1970.
     let lastSweep = Atomic<Int64>(0)
     let retractions = Mutex<[Retraction]>([])
+    /// The name under which reports say that something was delivered.
+    private let host = Mutex<[UInt8]>([])
+    var reportingHost: [UInt8] { host.withLock { $0 } }
     private let laneWorkers: Workers
     let lanes: [Lane]
     /// Of 40 ms, for each lane in one round of housekeeping.
@@ -125,7 +128,12 @@ package final class StoreCore: Sendable {
         core.indexer.apply(settings)
         core.quotaWarnings.apply(suite)
         metrics.lastBackup.set(Double(try directory.lastBackup() ?? 0))
+        core.setHost(suite)
         return core
+    }
+
+    private func setHost(_ suite: Suite) {
+        host.withLock { $0 = Array(suite.smtpd.hostname) }
     }
 
     private static func log(_ notice: StoreNotice) {
@@ -144,6 +152,7 @@ package final class StoreCore: Sendable {
 
     /// New settings. Called by every loop; doing it again changes nothing.
     func apply(_ suite: Suite) {
+        setHost(suite)
         root.retention.apply(suite)
         for name in suite.domains {
             do throws(StoreError) {

@@ -173,15 +173,15 @@ extension DirectoryRequest {
                 },
                 try decoder.choice(AliasEdit.self, "alias edit"), force: try decoder.bool())
         case .listAliases:
-            self = .listAliases(domain: try decoder.string(limit: WireLimit.domain))
+            self = .listAliases(domain: try decoder.domain())
         case .expand: self = .expand(try decoder.address())
         case .listDomainDetails: self = .listDomains
         case .setDomain:
             self = .setDomain(
-                try decoder.string(limit: WireLimit.domain), try DomainSetting(from: &decoder))
+                try decoder.domain(), try DomainSetting(from: &decoder))
         case .listAccountDetails:
             self = .listAccounts(
-                domain: try decoder.string(limit: WireLimit.domain), exact: try decoder.bool())
+                domain: try decoder.domain(), exact: try decoder.bool())
         case .showAccount: self = .showAccount(try decoder.address())
         case .setAccount:
             self = .setAccount(try decoder.address(), try AccountSetting(from: &decoder))
@@ -191,8 +191,7 @@ extension DirectoryRequest {
                 try decoder.address(), to: try decoder.address(), keepAlias: try decoder.bool())
         case .renameDomain:
             self = .renameDomain(
-                try decoder.string(limit: WireLimit.domain),
-                to: try decoder.string(limit: WireLimit.domain), keepAlias: try decoder.bool())
+                try decoder.domain(), to: try decoder.domain(), keepAlias: try decoder.bool())
         default: return nil
         }
     }
@@ -248,7 +247,7 @@ extension DomainSetting {
 
     fileprivate init(from decoder: inout Decoder) throws(WireError) {
         switch try decoder.octet() {
-        case 0: self = .aliasOf(try decoder.string(limit: WireLimit.domain))
+        case 0: self = .aliasOf(try decoder.domain())
         case 1: self = .octets(try decoder.limit())
         case 2: self = .messages(try decoder.limit())
         default: throw .invalid("domain setting")

@@ -14,7 +14,7 @@ extension Request {
         case .unstage: .unstage
         case .checkRecipient: .checkRecipient
         case .maySend: .maySend
-        case .deliver: .deliver
+        case .deliver(let delivery): delivery.isPlain ? .deliver : .deliverOnTerms
         case .checkMail: .checkMail
         case .list: .list
         case .create: .create
@@ -205,6 +205,10 @@ extension Request {
         case .checkRecipient: self = .checkRecipient(try decoder.address())
         case .maySend: self = .maySend(try decoder.sessionHandle(), as: try decoder.address())
         case .deliver: self = .deliver(try Delivery(from: &decoder))
+        case .deliverOnTerms:
+            var delivery = try Delivery(from: &decoder)
+            try delivery.readTerms(from: &decoder)
+            self = .deliver(delivery)
         case .checkMail:
             self = .checkMail(try decoder.address(), size: try decoder.integer(UInt64.self))
         case .quota: self = .quota(try decoder.sessionHandle())
@@ -242,10 +246,10 @@ extension Request {
             .summaries, .resume:
             self = try Self.messageRequest(code, &decoder)
         case .listDomains: self = .listDomains
-        case .addDomain: self = .addDomain(try decoder.string(limit: WireLimit.domain))
-        case .removeDomain: self = .removeDomain(try decoder.string(limit: WireLimit.domain))
+        case .addDomain: self = .addDomain(try decoder.domain())
+        case .removeDomain: self = .removeDomain(try decoder.domain())
         case .listAccounts:
-            self = .listAccounts(domain: try decoder.string(limit: WireLimit.domain))
+            self = .listAccounts(domain: try decoder.domain())
         case .changeAccount: self = .changeAccount(try AccountChange(from: &decoder))
         case .storeStatus: self = .storeStatus
         case .rebuildIndex: self = .rebuildIndex(try decoder.address())
@@ -352,6 +356,7 @@ extension Delivery {
         encoder.put(list: recipients, limit: WireLimit.recipients) { $0.put($1) }
         if recipients.isEmpty { encoder.refuse() }
         encoder.put(body)
+        if !isPlain { putTerms(into: &encoder) }
     }
 
     fileprivate init(from decoder: inout Decoder) throws(WireError) {

@@ -61,17 +61,32 @@ package struct Delivery: Equatable, Sendable {
     package var recipients: [EmailAddress]
     /// Complete with Return-Path and Received in front.
     package var body: MessageBody
+    /// What was asked for with MAIL.
+    package var terms: EnvelopeTerms
+    /// What was asked for with each RCPT, in the order of `recipients`; empty: nothing.
+    package var recipientTerms: [RecipientTerms]
 
     package init(
         id: TraceID, session: TraceID, sender: ReversePath, recipients: [EmailAddress],
-        body: MessageBody
+        body: MessageBody, terms: EnvelopeTerms = EnvelopeTerms(),
+        recipientTerms: [RecipientTerms] = []
     ) {
         self.id = id
         self.session = session
         self.sender = sender
         self.recipients = recipients
         self.body = body
+        self.terms = terms
+        self.recipientTerms = recipientTerms
     }
+
+    /// What the recipient at `index` was named with.
+    package func terms(of index: Int) -> RecipientTerms {
+        index < recipientTerms.count ? recipientTerms[index] : RecipientTerms()
+    }
+
+    /// Nothing was asked for: the shorter request will do.
+    package var isPlain: Bool { terms == EnvelopeTerms() && recipientTerms.isEmpty }
 }
 
 /// The number that a message had where it comes from.

@@ -16,6 +16,8 @@ package enum RequestCode: UInt16, CaseIterable, Sendable {
     case maySend = 0x0202
     case deliver = 0x0203
     case checkMail = 0x0204
+    /// `deliver` with what the sender asked for beside it.
+    case deliverOnTerms = 0x0205
 
     // Doors mailbox and control
     case list = 0x0301

@@ -3,6 +3,7 @@
 // The encoding of every value that more than one message carries. docs/wire.md, "Values".
 
 import Bytes
+import IDNA
 import Mail
 
 extension Encoder {
@@ -88,6 +89,11 @@ extension Decoder {
         guard local.count + domain.count <= WireLimit.address else { throw .oversized }
         guard !domain.isEmpty else { throw .invalid("address") }
         return EmailAddress(local: local, domain: domain)
+    }
+
+    /// A domain by its one spelling; empty stands for all where a request says so.
+    mutating func domain() throws(WireError) -> [UInt8] {
+        DomainName.canonical(try string(limit: WireLimit.domain))
     }
 
     mutating func reversePath() throws(WireError) -> ReversePath {

@@ -2,6 +2,7 @@
 """What smtpd says and refuses. ACCEPTANCE 1, 3, 6, 7, 8, 9, 15."""
 
 import base64
+import email
 import smtplib
 import ssl
 import statistics
@@ -24,8 +25,21 @@ class Surface(SuiteCase):
         self.assertRegex(lines[0], r"^\S+ Hello client\.example")
         self.assertEqual(set(lines[1:]), {
             "SIZE 26214400", "8BITMIME", "PIPELINING", "SMTPUTF8", "ENHANCEDSTATUSCODES",
-            "CHUNKING", "STARTTLS", "HELP"})
+            "CHUNKING", "DSN", "STARTTLS", "HELP"})
         self.assertEqual(lines[-1], "HELP")
+
+    def test_ehlo_inside_tls_and_behind_auth_lists_more(self):
+        with self.suite.smtp(tls="starttls") as client:
+            lines = self.extensions(client)
+            for word in ("REQUIRETLS", "BINARYMIME", "LIMITS RCPTMAX=100", "DSN"):
+                self.assertIn(word, lines)
+            for word in ("STARTTLS", "DELIVERBY", "MT-PRIORITY", "FUTURERELEASE"):
+                self.assertNotIn(word, lines)
+        with self.suite.smtp("submission", tls="starttls", user=ALICE) as client:
+            lines = self.extensions(client)
+            self.assertIn("DELIVERBY", lines)
+            self.assertIn("MT-PRIORITY", lines)
+            self.assertEqual(lines[-1], "HELP")
 
     def test_the_banner_says_esmtp(self):
         with self.suite.raw("smtp") as raw:
@@ -100,6 +114,116 @@ class Surface(SuiteCase):
             password = self.suite.passwords[ALICE].encode()
             self.assertEqual(client.docmd(base64.b64encode(password).decode()),
                              (235, b"2.7.0 Authentication succeeded"))
+
+
+class Reports(SuiteCase):
+    """DSN, RFC 3461."""
+
+    def received(self, user, count=1):
+        with self.suite.imap(user) as client:
+            self.assertTrue(eventually(lambda: len(subjects(client)) >= count))
+            found = client.fetch("1:*", "(BODY.PEEK[])")[1]
+            return [item[1].decode() for item in found if isinstance(item, tuple)]
+
+    def test_bad_parameters_are_501_and_unoffered_ones_555(self):
+        with self.suite.smtp() as client:
+            client.ehlo()
+            self.assertEqual(client.docmd("MAIL FROM:<a@elsewhere.example> RET=BAD")[0], 501)
+            self.assertEqual(client.docmd("MAIL FROM:<a@elsewhere.example> ENVID=+1")[0], 501)
+            self.assertEqual(client.docmd("MAIL FROM:<a@elsewhere.example> HOLDFOR=60")[0], 555)
+            self.assertEqual(client.docmd("MAIL FROM:<a@elsewhere.example> MT-PRIORITY=3")[0], 555)
+            client.mail("a@elsewhere.example")
+            for notify in ("NEVER,FAILURE", "ALWAYS", ""):
+                code, text = client.docmd(f"RCPT TO:<{ALICE}> NOTIFY={notify}")
+                self.assertEqual((code, text[:5]), (501, b"5.5.4"))
+
+    def test_who_asked_for_it_is_told_of_success(self):
+        with self.suite.smtp("submission", tls="starttls", user=ALICE) as client:
+            client.sendmail(
+                ALICE, [BOB], message("told", sender=ALICE, to=BOB),
+                mail_options=["RET=HDRS", "ENVID=QQ+2B314"],
+                rcpt_options=["NOTIFY=SUCCESS,FAILURE", f"ORCPT=rfc822;Old+2B{BOB}"])
+        report, = self.received(ALICE)
+        self.assertIn("Return-Path: <>\r\n", report)
+        self.assertIn("Original-Envelope-Id: QQ+314\r\n", report)
+        self.assertIn(f"Original-Recipient: rfc822; Old+{BOB}\r\n", report)
+        self.assertIn(f"Final-Recipient: rfc822; {BOB}\r\nAction: delivered\r\n", report)
+        self.assertIn("Subject: told\r\n", report)
+        self.assertNotIn("Hello.", report)
+        parsed = email.message_from_string(report)
+        self.assertEqual(parsed.get_content_type(), "multipart/report")
+        self.assertEqual([part.get_content_type() for part in parsed.get_payload()],
+                         ["text/plain", "message/delivery-status", "text/rfc822-headers"])
+        kept, = self.received(BOB)
+        self.assertIn("X-Martlet-Envelope: RET=HDRS\r\n\tENVID=QQ+2B314\r\n", kept)
+        self.assertIn(f"\r\nOriginal-Recipient: rfc822;Old+{BOB}\r\n", kept)
+
+    def test_a_stranger_makes_no_report(self):
+        with self.suite.smtp() as client:
+            client.sendmail(BOB, [ALICE], message("forged", sender=BOB),
+                            rcpt_options=["NOTIFY=SUCCESS"])
+        with self.suite.smtp("submission", tls="starttls", user=ALICE) as client:
+            client.sendmail(ALICE, [BOB], message("last", sender=ALICE))
+        self.assertNotIn("Delivery Report", "".join(self.received(BOB)))
+
+
+class Submissions(SuiteCase):
+    def submit(self, text, **options):
+        with self.suite.smtp("submission", tls="starttls", user=ALICE) as client:
+            client.sendmail(ALICE, [BOB], text, **options)
+        with self.suite.imap(BOB) as client:
+            self.assertTrue(eventually(lambda: subjects(client)))
+            found = client.fetch("*", "(BODY.PEEK[])")[1]
+            return next(item[1] for item in found if isinstance(item, tuple))
+
+    def test_bcc_is_taken_out_and_what_is_missing_added(self):
+        octets = self.submit("Subject: bare\r\nBcc: secret@far.example,\r\n\tx@y\r\n\r\nBcc: y\r\n")
+        self.assertNotIn(b"secret", octets)
+        self.assertTrue(octets.endswith(b"\r\n\r\nBcc: y\r\n"))
+        for field in (b"\r\nDate: ", b"\r\nMessage-ID: <", b"\r\nFrom: <alice@example.test>\r\n"):
+            self.assertIn(field, octets)
+        self.assertRegex(octets, rb"with ESMTPSA \(TLSv1\.[23]\)")
+
+    def test_a_foreign_author_is_refused(self):
+        for header in (f"From: {BOB}", f"From: {ALICE}, {BOB}", f"From: {ALICE}\r\nSender: {BOB}"):
+            with self.suite.smtp("submission", tls="starttls", user=ALICE) as client:
+                with self.assertRaises(smtplib.SMTPDataError) as caught:
+                    client.sendmail(ALICE, [BOB], f"{header}\r\n\r\nx\r\n")
+                self.assertEqual(caught.exception.smtp_code, 550)
+
+    def test_binary_parts_arrive_as_base64(self):
+        binary = bytes(range(256)) + b"\r\n--b\n\r" * 50
+        head = (f"From: {ALICE}\r\nSubject: binary\r\nMIME-Version: 1.0\r\n"
+                "Content-Type: multipart/mixed; boundary=bb\r\n\r\n--bb\r\n\r\ntext\r\n--bb\r\n"
+                "Content-Type: application/x-y\r\nContent-Transfer-Encoding: binary\r\n\r\n")
+        text = head.encode() + binary + b"\r\n--bb--\r\n"
+        with self.suite.smtp("submission", tls="starttls", user=ALICE) as client:
+            self.assertEqual(client.docmd(f"MAIL FROM:<{ALICE}> BODY=BINARYMIME REQUIRETLS")[0], 250)
+            self.assertEqual(client.docmd(f"RCPT TO:<{BOB}>")[0], 250)
+            self.assertEqual(client.docmd("DATA")[0], 503)
+            client.send(b"BDAT %d\r\n" % (len(text) - 7) + text[:-7])
+            self.assertEqual(client.getreply()[0], 250)
+            client.send(b"BDAT 7 LAST\r\n" + text[-7:])
+            self.assertEqual(client.getreply()[0], 250)
+        with self.suite.imap(BOB) as client:
+            self.assertTrue(eventually(lambda: subjects(client)))
+            found = client.fetch("*", "(BODY.PEEK[])")[1]
+            parsed = email.message_from_bytes(found[0][1])
+        self.assertEqual(parsed.get_payload()[1].get_payload(decode=True), binary)
+
+    def test_international_addresses_are_one_however_they_are_spelled(self):
+        self.suite.mailctl("domain", "add", "b\u00fccher.test")
+        self.suite.mailctl("account", "add", "jos\u00e9@xn--bcher-kva.test", "--generate")
+        for spelling in ("jos\u00e9@b\u00fccher.test", "jos\u00e9@B\u00dcCHER.test",
+                         "jos\u00e9@xn--bcher-kva.test"):
+            with self.suite.smtp() as client:
+                client.ehlo()
+                self.assertEqual(client.docmd("MAIL FROM:<a@elsewhere.example>")[0], 250)
+                client.command_encoding = "utf-8"
+                self.assertEqual(client.rcpt(spelling)[0], 553)
+                client.rset()
+                client.sendmail("a@elsewhere.example", [spelling], message("spelled"),
+                                mail_options=["SMTPUTF8"])
 
 
 class Refusals(SuiteCase):

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Bytes
+import IDNA
 import Mail
 import Testing
 
@@ -150,5 +151,30 @@ struct FlagsTests {
 
     @Test func `an enhanced status is written with dots`() {
         #expect(EnhancedStatus(5, 1, 1).description == "5.1.1")
+    }
+}
+
+@Suite("domains, RFC 5890 and RFC 5891")
+struct DomainNameTests {
+    @Test(arguments: [
+        ("EXAMPLE.Test", "example.test"), ("b\u{fc}cher.test", "xn--bcher-kva.test"),
+        ("B\u{dc}CHER.Test", "xn--bcher-kva.test"), ("xn--bcher-kva.test", "xn--bcher-kva.test"),
+        ("bu\u{308}cher.test", "xn--bcher-kva.test"), ("fa\u{df}.test", "xn--fa-hia.test"),
+        ("\u{65e5}\u{672c}.test", "xn--wgv71a.test"),
+        ("b\u{fc}cher\u{3002}test", "xn--bcher-kva.test"),
+        ("", ""), ("[192.0.2.1]", "[192.0.2.1]"),
+    ])
+    func `each domain has one spelling`(domain: String, canonical: String) {
+        #expect(DomainName.canonical(Array(domain)) == Array(canonical))
+        #expect(EmailAddress(local: [0x61], domain: Array(domain)).domain == Array(canonical))
+    }
+
+    @Test(arguments: [
+        "\u{200d}.test", "a\u{ff0f}b.test", "\u{308}.test", "\u{fc}\0.test",
+        String(repeating: "\u{fc}", count: 64) + ".test", String(repeating: "\u{fc}.", count: 200),
+    ])
+    func `what cannot be a domain has no ASCII form and equals only itself`(domain: String) {
+        #expect(DomainName.ascii(Array(domain)) == nil)
+        #expect(DomainName.canonical(Array(domain)) == Array(domain))
     }
 }

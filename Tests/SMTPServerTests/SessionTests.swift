@@ -53,7 +53,7 @@ struct SubmissionTests {
         #expect(message.text.contains(" with ESMTPA\r\n"))
         #expect(
             message.text.contains(
-                "\r\nMessage-ID: <\(message.delivery.id)@mx.example.test>\r\nSubject: x\r\n\r\nhi\r\n"
+                "\r\nMessage-ID: <\(message.delivery.id)@mx.example.test>\r\nFrom: <alice@example.test>\r\nSubject: x\r\n\r\nhi\r\n"
             ))
         #expect(message.text.contains(" +0000\r\nDate: "))
     }
@@ -64,7 +64,7 @@ struct SubmissionTests {
         _ = client.command("AUTH PLAIN " + plain("alice@example.test", "secret"))
         _ = client.command("MAIL FROM:<alice@example.test>")
         _ = client.command("RCPT TO:<bob@example.test>")
-        let text = "date: x\r\nMESSAGE-id: <y@z>\r\n\r\nhi\r\n"
+        let text = "date: x\r\nMESSAGE-id: <y@z>\r\nFROM: alice@example.test\r\n\r\nhi\r\n"
         #expect(client.data(text + ".\r\n").hasPrefix("250 "))
         #expect(store.stored.first?.body == text)
     }

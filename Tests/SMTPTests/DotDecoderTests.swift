@@ -41,7 +41,7 @@ struct DotDecoderTests {
         (".\r\n", ""), ("a\r\n.\r\n", "a\r\n"), ("\r\n.\r\n", "\r\n"),
         ("..\r\n.\r\n", ".\r\n"), ("..a\r\n...\r\n.\r\n", ".a\r\n..\r\n"),
         (".a\r\n.\r\n", "a\r\n"), ("a.\r\n.\r\n", "a.\r\n"), ("a\r\n.b.\r\n.\r\n", "a\r\nb.\r\n"),
-        ("a\0\u{ff}\r\n.\r\n", "a\0\u{ff}\r\n"),
+        ("a\u{1}\u{ff}\r\n.\r\n", "a\u{1}\u{ff}\r\n"),
     ])
     func `text is undotted up to its end`(input: String, text: String) {
         let octets = Array(input)
@@ -49,6 +49,14 @@ struct DotDecoderTests {
             decode(octets)
                 == Outcome(
                     text: Array(text), used: octets.count, fault: nil, isComplete: true))
+    }
+
+    @Test(arguments: ["\0\r\n.\r\n", "a\0b\r\n.\r\n", "0123456789\0\r\n.\r\n", "x\r\n\0.\r\n.\r\n"])
+    func `a NUL is a fault, and the end is found all the same`(input: String) {
+        var decoder = DotDecoder(limit: 100)
+        var text: [UInt8] = []
+        #expect(decoder.decode(Array(input).span, into: &text) == input.utf8.count)
+        #expect(decoder.isComplete && decoder.fault == .nullByte)
     }
 
     @Test func `what follows the end is not touched`() {

@@ -73,6 +73,7 @@ struct HelloTests {
                 250-SMTPUTF8\r
                 250-ENHANCEDSTATUSCODES\r
                 250-CHUNKING\r
+                250-DSN\r
                 250-STARTTLS\r
                 250 HELP\r\n
                 """)
@@ -82,7 +83,8 @@ struct HelloTests {
         var machine = ServerMachine(policy: policy(), isEncrypted: true)
         let reply = text(machine.received(ehlo))
         #expect(reply.contains("250-AUTH PLAIN LOGIN\r\n250 HELP\r\n"))
-        #expect(!reply.contains("STARTTLS"))
+        #expect(reply.contains("250-REQUIRETLS\r\n250-BINARYMIME\r\n250-LIMITS RCPTMAX=100\r\n"))
+        #expect(!reply.contains("STARTTLS") && !reply.contains("DELIVERBY"))
     }
 
     @Test func `EHLO without certificate offers neither`() {
@@ -93,7 +95,9 @@ struct HelloTests {
 
     @Test func `AUTH is not listed again once it was used`() {
         var machine = authenticated()
-        #expect(!text(machine.received(ehlo)).contains("AUTH"))
+        let reply = text(machine.received(ehlo))
+        #expect(!reply.contains("AUTH"))
+        #expect(reply.contains("250-DELIVERBY\r\n250-MT-PRIORITY\r\n"))
     }
 
     @Test func `HELO gets one line`() {
@@ -112,6 +116,72 @@ struct HelloTests {
         _ = machine.received(ehlo)
         #expect(machine.envelope == nil)
         #expect(machine.received(.data) == .reply(.noMail))
+    }
+}
+
+@Suite("What is taken only where it is offered")
+struct OfferTests {
+    private func mail(_ change: (inout EnvelopeTerms) -> Void) -> Command {
+        var parameters = MailParameters()
+        change(&parameters.terms)
+        return .mail(from: .null, parameters)
+    }
+
+    @Test func `REQUIRETLS and BINARYMIME need TLS`() {
+        for command in [mail { $0.requiresTLS = true }, mail { $0.body = .binary }] {
+            var clear = greeted()
+            #expect(code(clear.received(command)) == 555)
+            var secure = greeted(isEncrypted: true)
+            #expect(secure.received(command) == .reply(.senderOK))
+        }
+    }
+
+    @Test func `DELIVERBY and MT-PRIORITY need a login`() {
+        let by = mail { $0.deliverBy = DeliverBy(seconds: 60, mode: .return) }
+        for command in [by, mail { $0.priority = 3 }] {
+            var stranger = greeted(isEncrypted: true)
+            #expect(code(stranger.received(command)) == 555)
+            var known = authenticated()
+            #expect(known.received(command) == .reply(.senderOK))
+        }
+    }
+
+    @Test func `BINARYMIME goes with BDAT only, and the transaction stays`() {
+        var machine = greeted(isEncrypted: true)
+        _ = machine.received(mail { $0.body = .binary })
+        _ = machine.received(rcptBob)
+        _ = machine.recipientChecked(bob, .recipientOK)
+        #expect(machine.received(.data) == .reply(.binaryNeedsChunks))
+        #expect(
+            machine.received(.bdat(size: 3, isLast: true)) == .receiveChunk(size: 3, isLast: true))
+    }
+
+    @Test func `terms follow their recipients`() {
+        var machine = greeted()
+        _ = machine.received(mailAlice)
+        let carol = EmailAddress(local: Array("carol"), domain: Array("example.test"))
+        let named: [(EmailAddress, NotifyConditions?)] = [
+            (bob, nil), (alice, .success), (carol, nil), (bob, .some([])),
+        ]
+        for (address, notify) in named {
+            let terms = RecipientTerms(notify: notify)
+            _ = machine.received(.rcpt(to: .address(address), RecipientParameters(terms)))
+            _ = machine.recipientChecked(address, .recipientOK)
+        }
+        #expect(machine.envelope?.recipients == [bob, alice, carol])
+        #expect(machine.envelope?.recipientTerms.first?.notify == .some([]))
+        #expect(machine.envelope?.recipientTerms.dropFirst().first?.notify == .success)
+    }
+
+    @Test func `a domain that is not ASCII needs SMTPUTF8 although it has another spelling`() throws
+    {
+        var machine = greeted()
+        #expect(
+            machine.received(try parse("MAIL FROM:<a@b\u{fc}cher.test>")) == .reply(.notASCII))
+        #expect(
+            machine.received(try parse("MAIL FROM:<a@xn--bcher-kva.test>")) == .reply(.senderOK))
+        #expect(
+            machine.received(try parse("RCPT TO:<a@b\u{fc}cher.test>")) == .reply(.notASCII))
     }
 }
 

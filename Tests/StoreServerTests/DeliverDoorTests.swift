@@ -198,3 +198,77 @@ import Wire
         await world.remove()
     }
 }
+
+/// NOTIFY=SUCCESS, RFC 3461 §4.1.
+@Suite(.serialized) struct ReportTests {
+    private func delivery(
+        _ body: MessageBody, from sender: ReversePath = .address(World.alice),
+        to recipients: [EmailAddress] = [World.bob], notify: [NotifyConditions?] = [.success],
+        mayReport: Bool = true
+    ) -> Delivery {
+        var terms = EnvelopeTerms()
+        terms.mayReport = mayReport
+        terms.envelopeID = Array("QQ314")
+        return Delivery(
+            id: TraceID(rawValue: .random(in: 1 ... .max)), session: TraceID(rawValue: 2),
+            sender: sender, recipients: recipients, body: body, terms: terms,
+            recipientTerms: notify.map { RecipientTerms(notify: $0) })
+    }
+
+    private func count(
+        _ world: World, _ account: EmailAddress, _ context: LoopContext
+    ) async throws -> Int {
+        let session = try await world.login(account, context)
+        return try await session.open(.inbox, .readOnly) {}.entries.count
+    }
+
+    @Test(arguments: [200, 500_000])
+    func `the sender is told when it was delivered`(size: Int) async throws {
+        let world = try World()
+        try await world.onLoop { context in
+            let client = DeliveryClient(world.link(.deliver, context))
+            let sent = message("for bob", size: size)
+            var body = MessageBody.inline(sent)
+            if size > MessageBody.inlineLimit {
+                let staged = try await client.stage()
+                body = .staged(staged.token)
+                #expect(write(staged.file.rawValue, sent, sent.count) == sent.count)
+                _ = consume staged
+            }
+            try await client.deliver(delivery(body))
+            #expect(try await count(world, World.bob, context) == 1)
+            #expect(try await count(world, World.alice, context) == 1)
+            let session = try await world.login(World.alice, context)
+            let inbox = try await session.open(.inbox, .readOnly) {}
+            var text = ""
+            let reader = session.read(inbox.id, uids: inbox.entries.map(\.uid))
+            while let message = try await reader.next() {
+                text = String(decoding: try octets(of: message), as: UTF8.self)
+            }
+            #expect(text.contains("Subject: Successful Mail Delivery Report\r\n"))
+            #expect(text.contains("Original-Envelope-Id: QQ314\r\n"))
+            #expect(text.contains("Final-Recipient: rfc822; bob@example.test\r\n"))
+            #expect(text.contains("\r\nSubject: for bob\r\n"))
+            #expect(!text.contains("0123456789 0123456789"))
+        }
+        await world.remove()
+    }
+
+    @Test func `nobody else is told anything`() async throws {
+        let world = try World()
+        let elsewhere = EmailAddress(local: Array("x"), domain: Array("elsewhere.test"))
+        try await world.onLoop { context in
+            let client = DeliveryClient(world.link(.deliver, context))
+            let body = MessageBody.inline(message("for bob"))
+            try await client.deliver(delivery(body, mayReport: false))
+            try await client.deliver(delivery(body, from: .null))
+            try await client.deliver(delivery(body, from: .address(elsewhere)))
+            try await client.deliver(delivery(body, notify: [[.failure, .delay]]))
+            try await client.deliver(delivery(body, notify: [[]]))
+            try await client.deliver(delivery(body, notify: []))
+            #expect(try await count(world, World.bob, context) == 6)
+            #expect(try await count(world, World.alice, context) == 0)
+        }
+        await world.remove()
+    }
+}

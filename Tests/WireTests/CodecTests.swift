@@ -124,6 +124,25 @@ func `a value over its limit is noticed by the sender`(request: Request) {
     #expect(try decodedRequest(.deliver, octets) == request)
 }
 
+@Test func `the most that 1,000 recipients may bring fits one frame`() throws {
+    // A path has at most 256 octets with its brackets, ORCPT 500 with its type.
+    let recipient = EmailAddress(
+        local: [UInt8](repeating: 0x61, count: 64), domain: [UInt8](repeating: 0x62, count: 189))
+    let original = OriginalRecipient(
+        type: Array("rfc822"), address: [UInt8](repeating: 0x63, count: 493))
+    let request = Request.deliver(
+        Delivery(
+            id: Samples.trace, session: Samples.trace, sender: .address(Samples.bob),
+            recipients: [EmailAddress](repeating: recipient, count: 1_000),
+            body: .inline([UInt8](repeating: 0x61, count: MessageBody.inlineLimit)),
+            terms: Samples.terms,
+            recipientTerms: [RecipientTerms](
+                repeating: RecipientTerms(notify: .all, original: original), count: 1_000)))
+    let octets = encoded(request)
+    #expect(octets.count <= FrameHeader.payloadLimit)
+    #expect(try decodedRequest(.deliverOnTerms, octets) == request)
+}
+
 @Test func `the largest set of UIDs fits one frame`() throws {
     let ranges = (0..<UInt32(WireLimit.ranges)).map { UIDRange($0 * 2 + 1, $0 * 2 + 1) }
     let request = Request.copy(

@@ -44,6 +44,19 @@ enum Samples {
         return report
     }()
 
+    static let terms: EnvelopeTerms = {
+        var terms = EnvelopeTerms()
+        terms.body = .eightBit
+        terms.isInternational = true
+        terms.requiresTLS = true
+        terms.ret = .headers
+        terms.envelopeID = Array("QQ 314")
+        terms.priority = -9
+        terms.deliverBy = DeliverBy(seconds: -5, mode: .notify, isTraced: true)
+        terms.mayReport = true
+        return terms
+    }()
+
     static let requests: [Request] =
         backupRequests + [
             .authenticate(credentials),
@@ -60,6 +73,17 @@ enum Samples {
                 Delivery(
                     id: trace, session: trace, sender: .address(bob), recipients: [alice, bob],
                     body: .staged(StageToken(rawValue: .max)))),
+            .deliver(
+                Delivery(
+                    id: trace, session: trace, sender: .address(bob), recipients: [alice, bob],
+                    body: .inline([]), terms: terms,
+                    recipientTerms: [
+                        RecipientTerms(
+                            notify: [],
+                            original: OriginalRecipient(
+                                type: Array("rfc822"), address: Array("x y@z"))),
+                        RecipientTerms(notify: [.success, .delay]),
+                    ])),
             .list(session),
             .create(session, name("Sent/Ä"), .sent),
             .delete(session, name("a/b/c")),

@@ -25,6 +25,7 @@ public func fuzz(_ pointer: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     checkStructure(structure, message)
     checkHeader(message)
     checkSynopsis(message)
+    checkRecoder(message)
 
     var output: [UInt8] = []
     for form in [BodyStructure.Form.body, .bodyStructure] {
@@ -52,6 +53,30 @@ public func fuzz(_ pointer: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     _ = SearchText.sentDay(ofHeader: message.span)
     _ = InternalDate.parse(message.span)
     return 0
+}
+
+/// BINARYMIME becomes lines, the same ones however the message was cut, or there is a fault.
+private func checkRecoder(_ message: [UInt8]) {
+    let cut = Int(message.first ?? 0) % (message.count + 1)
+    var whole = BinaryRecoder()
+    var parts = BinaryRecoder()
+    var output: [UInt8] = []
+    var outputInParts: [UInt8] = []
+    whole.recode(message.span, into: &output)
+    whole.finish(into: &output)
+    parts.recode(message.span.extracting(0..<cut), into: &outputInParts)
+    parts.recode(message.span.extracting(cut..<message.count), into: &outputInParts)
+    parts.finish(into: &outputInParts)
+    precondition((whole.fault == nil) == (parts.fault == nil))
+    guard whole.fault == nil else { return }
+    precondition(output == outputInParts)
+    precondition(output.count <= 2 * message.count + 1_000)
+    var before: UInt8 = 0
+    for octet in output {
+        precondition(octet != 0 && (before == 0x0D) == (octet == 0x0A))
+        before = octet
+    }
+    precondition(before != 0x0D)
 }
 
 nonisolated(unsafe) private var terms = SearchTerms()  // safe: libFuzzer has one thread

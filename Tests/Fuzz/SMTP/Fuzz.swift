@@ -29,9 +29,7 @@ private func session(_ input: [UInt8]) {
         var action: ServerMachine.Action
         do throws(CommandError) {
             let command = try Command(line.span)
-            if case .rcpt(to: .address(let address)) = command {
-                precondition(address.local.count <= 64 && address.domain.count <= 255)
-            }
+            check(command)
             action = machine.received(command)
         } catch {
             action = machine.refused(error)
@@ -59,6 +57,35 @@ private func session(_ input: [UInt8]) {
         default: break
         }
     }
+}
+
+/// What was read can be written, and is read again as it was.
+private func check(_ command: Command) {
+    let line: [UInt8]
+    switch command {
+    case .rcpt(to: .address(let address), let parameters):
+        precondition(address.local.count <= 64 && address.domain.count <= 255)
+        precondition(address.domain.allSatisfy { $0 < 0x80 })
+        line = written("RCPT TO:<a@b>", parameters.terms.parameters)
+    case .mail(_, let parameters): line = written("MAIL FROM:<>", parameters.terms.parameters)
+    default: return
+    }
+    precondition(line.allSatisfy { $0 >= 0x20 && $0 != 0x7F })
+    guard line.count <= Command.parameterLineLimit else { return }
+    do throws(CommandError) {
+        switch (try Command(line.span), command) {
+        case (.mail(_, let left), .mail(_, let right)): precondition(left.terms == right.terms)
+        case (.rcpt(_, let left), .rcpt(_, let right)): precondition(left.terms == right.terms)
+        default: preconditionFailure("another command")
+        }
+    } catch {
+        // Encoding again may make a value longer than its limit, and nothing else.
+        precondition(error == .badParameter && line.contains(0x2B))
+    }
+}
+
+private func written(_ verb: String, _ parameters: [[UInt8]]) -> [UInt8] {
+    Array(([Array(verb)] + parameters).joined(separator: [0x20]))
 }
 
 private func text(_ input: [UInt8]) {

@@ -70,8 +70,24 @@ package final class StoreRollback {
             throw error
         }
         database.close(checkpoint: true)
-        if let root { plan.hasUnstoredMail = try root.log.survey().isAlive }
+        if let root { plan.hasUnstoredMail = try hasOpenMessages(root.log) }
         return StoreRollback(plan, root, state)
+    }
+
+    /// Messages above the low-water mark: they may be in the log only.
+    private static func hasOpenMessages(_ log: DeliveryLog) throws(StoreError) -> Bool {
+        let survey = try log.survey()
+        var isFound = false
+        for found in survey.segments where found.first > 0 && found.last >= survey.lowWater {
+            try found.segment.records(from: found.first) { header, _, _ in
+                if header.kind == 1, header.position >= survey.lowWater,
+                    !survey.aborted.contains(header.position)
+                {
+                    isFound = true
+                }
+            }
+        }
+        return isFound
     }
 
     /// What the present database has and the kept one has not.

@@ -211,8 +211,11 @@ extension DoorConnection {
         _ token: StageToken, _ account: EmailAddress?
     ) async throws(StoreFailure) -> Reply {
         let file = try takeStaged(token)
+        let addresses = core.addresses
         let restored = try await onDirectory { directory throws(StoreError) in
-            try directory.restore(from: try file.seal(), account: account)
+            let restored = try directory.restore(from: try file.seal(), account: account)
+            try addresses.loadBlocked()
+            return restored
         }
         Log.info("directory restored", [LogField("count", "\(restored.rows)")])
         return .backup(

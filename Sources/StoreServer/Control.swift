@@ -224,8 +224,11 @@ extension DoorConnection {
     private func removeAccount(
         _ account: AccountRef, keepMail: Bool
     ) async throws(StoreFailure) {
+        let addresses = core.addresses
         try await onDirectory(removes: account.address) { directory throws(StoreError) in
             try directory.removeAccount(account.address)
+            // Another of this name, made later, is not disabled.
+            try addresses.loadBlocked()
         }
         core.notifier.publishRemoval(of: account.address)
         let lane = core.lane(of: account.address)

@@ -34,6 +34,8 @@ final class QuotaWarnings: Sendable {
     private static let limit = 10_000
     /// Who is full, removes a message and is full again is not told at once.
     private static let patience = Duration.seconds(86_400)
+    /// Per cent.
+    private static let nearlyFull = 90
 
     private let state = Mutex(State())
 
@@ -68,6 +70,8 @@ final class QuotaWarnings: Sendable {
 
     /// Something was refused because the account is full.
     func noteRefused(_ account: EmailAddress, _ limits: QuotaLimits, _ usage: MailUsage) {
+        // A message that is larger than all that there is room for says nothing about the account.
+        guard limits.reaches(Self.nearlyFull, usage) else { return }
         let now = MonotonicInstant.now
         state.withLock { state in
             guard state.marks.last == 100 else { return }

@@ -19,10 +19,10 @@ package final class DeliveryLog: @unchecked Sendable {  // safe: all under `moni
     /// Octets that one write may cover.
     private static let batchLimit = 2 << 20
     private static let work = 0
-    private static let checkpointDue = 1
-    private static let changed = 2
+    static let checkpointDue = 1
+    static let changed = 2
 
-    private enum Status { case opening, ready, failed, broken, closed }
+    enum Status { case opening, ready, failed, broken, closed }
 
     private struct Waiting {
         var record: LogRecord
@@ -31,21 +31,22 @@ package final class DeliveryLog: @unchecked Sendable {  // safe: all under `moni
 
     let settings: DeliveryLogSettings
     private let directory: File
-    private let fileSystem: File
+    let fileSystem: File
     private let notice: NoticeSink
-    private let monitor = Monitor(conditions: 3)
-    private let checkpointGate = Mutex<Void>(())
+    let monitor = Monitor(conditions: 3)
+    let checkpointGate = Mutex<Void>(())
     /// Everything below is durable as mail.
-    private let durableBelow = Atomic<UInt64>(0)
+    let durableBelow = Atomic<UInt64>(0)
 
     // Under `monitor`.
-    private var status = Status.opening
+    var status = Status.opening
     private var queue: [Waiting] = []
     private var threads = 0
-    private var segments: [LogSegment: UInt64] = [:]  // with the last position in each
-    private var tracker = LogTracker()
+    var segments: [LogSegment: UInt64] = [:]  // with the last position in each
+    var tracker = LogTracker()
     private var dirtySince: timespec?
     private var retryAt = timespec()
+    var brokenAt = timespec()
 
     // The writer's.
     private var identity: UInt64 = 0
@@ -53,6 +54,8 @@ package final class DeliveryLog: @unchecked Sendable {  // safe: all under `moni
     private var tail: [UInt8] = []
     private var offset = 0
     private var next: UInt64 = 1
+    /// Messages that were answered with an error and may be on the disk all the same.
+    private var disowned: Set<UInt64> = []
 
     init(
         directory: consuming File, fileSystem: consuming File, settings: DeliveryLogSettings,
@@ -129,7 +132,12 @@ package final class DeliveryLog: @unchecked Sendable {  // safe: all under `moni
     func forget(_ address: EmailAddress) throws(StoreError) {
         guard monitor.locked({ tracker.lastMessage >= durableBelow.load(ordering: .relaxed) })
         else { return }
-        if case .failed(let error) = write(.removal(address)) { throw error }
+        switch write(.removal(address)) {
+        case .written: return
+        case .failed(let error): throw error
+        // Somebody else of this name would get it at the next start.
+        case .unavailable: throw .file("delivery log", errno: EIO)
+        }
     }
 
     func write(_ record: LogRecord) -> LogOutcome {
@@ -214,7 +222,14 @@ package final class DeliveryLog: @unchecked Sendable {  // safe: all under `moni
     private func writeRecords() {
         while true {
             let batch = monitor.locked { () -> [Waiting]? in
-                while queue.isEmpty, status != .closed { monitor.wait(for: Self.work) }
+                while queue.isEmpty, status != .closed {
+                    guard !disowned.isEmpty else {
+                        monitor.wait(for: Self.work)
+                        continue
+                    }
+                    if !timespec.now.isBefore(retryAt) { return [] }
+                    monitor.wait(for: Self.work, until: retryAt)
+                }
                 guard !queue.isEmpty else {
                     threads -= 1
                     monitor.signal(Self.changed)
@@ -231,7 +246,7 @@ package final class DeliveryLog: @unchecked Sendable {  // safe: all under `moni
     private func write(_ batch: [Waiting]) {
         var buffer = tail
         var pending: [(waiting: Waiting, position: UInt64)] = []
-        for waiting in batch {
+        for waiting in disowning() + batch {
             let room = waiting.record.octetLimit
             let used = offset + buffer.count
             let fits = active.map { used + room <= $0.size } ?? false
@@ -253,6 +268,17 @@ package final class DeliveryLog: @unchecked Sendable {  // safe: all under `moni
         flush(&buffer, &pending)
     }
 
+    /// What was refused must not come at the next start: whoever sent it has sent it again.
+    private func disowning() -> [Waiting] {
+        guard !disowned.isEmpty else { return [] }
+        monitor.locked { retryAt = timespec.now.after(milliseconds: 2_000) }
+        return disowned.sorted().map { position in
+            Waiting(record: .abort(LogPosition(rawValue: position))) { outcome in
+                if case .written = outcome { self.disowned.remove(position) }
+            }
+        }
+    }
+
     /// One write, one sync, and everybody is told.
     private func flush(
         _ buffer: inout [UInt8], _ pending: inout [(waiting: Waiting, position: UInt64)]
@@ -268,6 +294,7 @@ package final class DeliveryLog: @unchecked Sendable {  // safe: all under `moni
             buffer += [UInt8](
                 repeating: 0, count: (LogSegment.page - end % LogSegment.page) % LogSegment.page)
             try active.write(buffer, at: offset)
+            if let fault = settings.fault(.record) { throw fault }
             try active.synchronize()
         } catch {
             fail(error, pending)
@@ -292,8 +319,11 @@ package final class DeliveryLog: @unchecked Sendable {  // safe: all under `moni
     }
 
     /// What an fsync that failed has left on the disk is not known: that segment is not used again
-    /// before it is free, and the records are not counted on.
+    /// before it is free, and the records are not counted on. Messages among them are disowned in
+    /// another segment before anybody is told, or else as soon as something can be written.
     private func fail(_ error: StoreError, _ pending: [(waiting: Waiting, position: UInt64)]) {
+        let messages = pending.filter(\.waiting.record.isMessage)
+        disowned.formUnion(messages.map(\.position))
         monitor.locked {
             if let active, let last = pending.last?.position { segments[active] = last }
             for (_, position) in pending { tracker.resolve(position) }
@@ -302,6 +332,7 @@ package final class DeliveryLog: @unchecked Sendable {  // safe: all under `moni
         active = nil
         tail = []
         notice(StoreNotice(.logFailed, account: "", subject: "write: \(error)"))
+        if !messages.isEmpty { write([]) }
         for (waiting, _) in pending { waiting.done(.failed(error)) }
     }
 
@@ -316,6 +347,7 @@ package final class DeliveryLog: @unchecked Sendable {  // safe: all under `moni
         active = nil
         tail = []
         do throws(StoreError) {
+            if let fault = settings.fault(.segment) { throw fault }
             guard let segment = try freeSegment(octets) else { return false }
             try segment.write(
                 LogSegment.FirstPage(
@@ -382,15 +414,7 @@ package final class DeliveryLog: @unchecked Sendable {  // safe: all under `moni
             let target = monitor.locked { tracker.firstOpen }
             guard target > durableBelow.load(ordering: .relaxed) else { return }
             let start = ContinuousClock.now
-            do throws(StoreError) {
-                try System.synchronizeFileSystem(fileSystem.descriptor)
-            } catch {
-                monitor.locked {
-                    if status != .closed { status = .broken }
-                    monitor.signal(Self.changed)
-                }
-                throw error
-            }
+            try synchronizeNow()
             settings.observer(.reached(.mailSynced))
             settings.observer(.checkpoint(start.duration(to: .now)))
             monitor.locked {
@@ -398,11 +422,6 @@ package final class DeliveryLog: @unchecked Sendable {  // safe: all under `moni
                 monitor.signal(Self.changed)
             }
         }
-    }
-
-    /// Makes every file written so far durable, whether or not the log may forget it yet.
-    func synchronizeMail() throws(StoreError) {
-        try System.synchronizeFileSystem(fileSystem.descriptor)
     }
 
     private func checkpointAlways() {

@@ -127,7 +127,9 @@ extension MailRoot {
 
     private func redo(_ address: EmailAddress, _ items: [RedoItem]) throws(StoreError) -> Int {
         guard try hasAccount(address) else { return 0 }  // removed
-        try repairFiles(address, items)
+        var wanted: [PathOctets: LogEntry] = [:]
+        for item in items where !item.isAborted { wanted[item.target.unique.octets] = item.entry }
+        try repairFiles(address, wanted, isInUse: false)
         let account = try openAccount(address)
         // Everything is synced at the end: closing need not.
         defer { account.abandon() }
@@ -136,9 +138,13 @@ extension MailRoot {
 
     /// Makes files that are there hold what they should, before anybody looks at them: a power
     /// cut leaves names whose octets never reached the disk.
-    private func repairFiles(_ address: EmailAddress, _ items: [RedoItem]) throws(StoreError) {
-        var wanted: [PathOctets: LogEntry] = [:]
-        for item in items where !item.isAborted { wanted[item.target.unique.octets] = item.entry }
+    ///
+    /// - Parameters:
+    ///   - wanted: by the part of the name that is like no other's.
+    ///   - isInUse: sessions read the files: only what they hold is written again.
+    func repairFiles(
+        _ address: EmailAddress, _ wanted: [PathOctets: LogEntry], isInUse: Bool
+    ) throws(StoreError) {
         guard let maildir = try openMaildir(of: address) else { return }
         var folders = [PathOctets(".")]
         for name in try System.names(in: maildir.descriptor) where name.first == 0x2E {
@@ -154,6 +160,11 @@ extension MailRoot {
                 if let entry = wanted[FileName.unique(of: name)] { found.append((name, entry)) }
             }
             for (name, entry) in found {
+                if isInUse {
+                    try MessageRepair.writeInPlace(
+                        entry.octets, date: entry.date, as: name, in: current.descriptor)
+                    continue
+                }
                 do throws(StoreError) {
                     try MessageRepair.write(
                         entry.octets, date: entry.date, as: name, in: current.descriptor)
@@ -174,13 +185,7 @@ enum MessageRepair {
     static func write(
         _ octets: [UInt8], date: SecondsSince1970, as name: PathOctets, in directory: Int32
     ) throws(StoreError) {
-        if let file = try System.openForWriting(name, in: directory),
-            try System.status(file.descriptor).size == Int64(octets.count)
-        {
-            try System.write(octets, to: file.descriptor, at: 0)
-            try System.setModificationTime(file.descriptor, date)
-            return
-        }
+        if try writeInPlace(octets, date: date, as: name, in: directory) { return }
         // Begins with a dot: no reader of a Maildir takes it for a message.
         let temporary = PathOctets(".martlet-redo")
         try System.unlink(temporary, in: directory)
@@ -188,6 +193,19 @@ enum MessageRepair {
         try System.write(octets, to: file.descriptor)
         try System.setModificationTime(file.descriptor, date)
         _ = try System.rename(temporary, in: directory, to: name, in: directory)
+    }
+
+    /// False if it has another size, or is gone.
+    @discardableResult
+    static func writeInPlace(
+        _ octets: [UInt8], date: SecondsSince1970, as name: PathOctets, in directory: Int32
+    ) throws(StoreError) -> Bool {
+        guard let file = try System.openForWriting(name, in: directory),
+            try System.status(file.descriptor).size == Int64(octets.count)
+        else { return false }
+        try System.write(octets, to: file.descriptor, at: 0)
+        try System.setModificationTime(file.descriptor, date)
+        return true
     }
 }
 

@@ -11,7 +11,11 @@ package struct DeliveryLogSettings: Sendable {
     package var interval = Duration.seconds(10)
     /// How long a full log is waited for before a message takes the other path.
     package var patience = Duration.seconds(30)
+    /// How long a log is left alone after the disk has lost what was written.
+    package var rest = Duration.seconds(2)
     package var observer: @Sendable (LogEvent) -> Void = { _ in }
+    /// For tests: the error that a step of this kind meets.
+    package var fault: @Sendable (LogStep) -> StoreError? = { _ in nil }
 
     package init(size: Int = 128 << 20) { self.size = size }
 
@@ -19,6 +23,11 @@ package struct DeliveryLogSettings: Sendable {
         min(max(size / 8, 2 << 20), 32 << 20) / LogSegment.page * LogSegment.page
     }
     var segmentLimit: Int { max(2, size / segmentSize) }
+}
+
+/// What the disk is asked for.
+package enum LogStep: Sendable {
+    case segment, record, fileSystem
 }
 
 /// For measurements, and for tests.

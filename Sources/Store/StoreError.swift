@@ -61,6 +61,8 @@ package struct StoreNotice: Equatable, Sendable {
         case deliveryRedone = "delivery-redone"
         /// The delivery log does not work; mail takes the other path.
         case logFailed = "log-failed"
+        /// What the disk had lost was written again from the delivery log, which works again.
+        case logMended = "log-mended"
         /// An interrupted delivery to many was taken back.
         case deliveryRolledBack = "delivery-rolled-back"
         /// The search index cannot be used; it is made anew, and messages are read meanwhile.

@@ -163,8 +163,33 @@ extension StoreCore {
         return true
     }
 
+    /// The disk has lost what was written to it: all that the log still has is written again, by
+    /// each account's own thread.
+    private func mendLog() async {
+        let root = root
+        guard let mending = await run({ root.beginMending() }) else { return }
+        for segment in mending.segments {
+            guard let items = await run({ root.items(of: segment) }) else { return }
+            for (address, items) in items {
+                // An index that hears of the error only now is opened anew for the second try.
+                if await !writeAgain(items, address), await !writeAgain(items, address) { return }
+            }
+        }
+        await run { root.finishMending(mending) }
+    }
+
+    private func writeAgain(_ items: [MendedItem], _ address: EmailAddress) async -> Bool {
+        let account = AccountRef(address: address, generation: addresses.generation(of: address))
+        let outcome = await perform(account) { store throws(StoreError) in
+            try store.writeAgain(items)
+        }
+        if case .failure(let error) = outcome { return error == .noSuchAccount }
+        return true
+    }
+
     /// Tries again what could not be taken back, and what could not be stored at the start.
     func retryDeliveries() async {
+        await mendLog()
         let waiting = retractions.withLock { waiting in
             defer { waiting = [] }
             return waiting

@@ -143,7 +143,7 @@ package final class StoreCore: Sendable {
         ]
         switch notice.kind {
         case .indexRebuilt, .indexMovedAside, .deliveryRolledBack, .deliveryRedone, .logFailed,
-            .postponed, .searchUnusable:
+            .logMended, .postponed, .searchUnusable:
             Log.warn("store repaired", fields)
         case .adopted, .vanished, .folderChanged, .ignored, .indexMigrated:
             Log.info("store noticed", fields)

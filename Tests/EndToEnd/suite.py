@@ -73,11 +73,12 @@ def eventually(check, seconds=10.0, every=0.02):
 class Suite:
     """A running suite in a directory of its own."""
 
-    def __init__(self, directory=None, options=(), bin=None):
+    def __init__(self, directory=None, options=(), bin=None, environment=None):
         self.bin = bin or BIN
         self.owns_directory = directory is None
         self.directory = directory or tempfile.mkdtemp(prefix="martlet-test-")
         self.options = list(options)
+        self.environment = {**os.environ, **environment} if environment else None
         self.offset = free_offset()
         self.process = None
         self.start()
@@ -87,7 +88,8 @@ class Suite:
         self.process = subprocess.Popen(
             [os.path.join(self.bin, "mailctl"), "dev", "--dir", self.directory, "--ports",
              str(self.offset), "--json", *self.options],
-            stdout=subprocess.PIPE, stderr=self.log, stdin=subprocess.DEVNULL)
+            stdout=subprocess.PIPE, stderr=self.log, stdin=subprocess.DEVNULL,
+            env=self.environment)
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError("mailctl dev did not start: " + self.log_text()[-2000:])

@@ -34,6 +34,7 @@ class Disk:
         self.kind = kind
         os.mkdir(self.path)
         test.addCleanup(shutil.rmtree, self.base, ignore_errors=True)
+        self.test = test
         if kind == "ext4":
             with open(self.image, "wb") as image:
                 image.truncate(size)

@@ -130,8 +130,10 @@ package final class DeliveryLog: @unchecked Sendable {  // safe: all under `moni
 
     /// What is in the log for the account is not to be redone. Before its mail is removed.
     func forget(_ address: EmailAddress) throws(StoreError) {
-        guard monitor.locked({ tracker.lastMessage >= durableBelow.load(ordering: .relaxed) })
-        else { return }
+        let hasMessages = monitor.locked {
+            tracker.lastMessage >= max(1, durableBelow.load(ordering: .relaxed))
+        }
+        guard hasMessages else { return }
         switch write(.removal(address)) {
         case .written: return
         case .failed(let error): throw error

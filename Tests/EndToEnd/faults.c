@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,9 +21,10 @@ enum { SYNC = 1, SYNCFS = 2, WRITE = 4, LINK = 8, RENAME = 16, CREATE = 32, UNLI
 
 struct control {
     int calls;    // which kinds of calls
-    int error;    // errno
+    int error;    // errno; below 0: a signal to itself
     int left;     // how many fail; -1: all
     int hits;     // how many have failed
+    int skip;     // how many are let pass before
     char part[256];  // only paths that hold this
 };
 
@@ -39,11 +41,17 @@ __attribute__((constructor)) static void start(void) {
 }
 
 static int spend(void) {
+    if (__atomic_load_n(&control->skip, __ATOMIC_SEQ_CST) > 0 &&
+        __atomic_fetch_sub(&control->skip, 1, __ATOMIC_SEQ_CST) > 0) return 0;
     int left = __atomic_load_n(&control->left, __ATOMIC_SEQ_CST);
     while (left != 0) {
         if (left < 0 || __atomic_compare_exchange_n(&control->left, &left, left - 1, 0,
                                                     __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
             __atomic_add_fetch(&control->hits, 1, __ATOMIC_SEQ_CST);
+            if (control->error < 0) {
+                kill(getpid(), -control->error);
+                pause();
+            }
             errno = control->error;
             return 1;
         }

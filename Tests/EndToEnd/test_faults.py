@@ -47,7 +47,7 @@ FAULTS = [
 class Control:
     """Says which calls of msgstored fail."""
 
-    FORM = "iiii256s"
+    FORM = "iiiii256s"
 
     def __init__(self, test):
         compiler = shutil.which("cc") or shutil.which("clang") or shutil.which("gcc")
@@ -65,14 +65,18 @@ class Control:
             self.map = mmap.mmap(file.fileno(), 4096)
         self.environment = {"LD_PRELOAD": self.library, "FAULTS_CONTROL": path}
 
-    def fail(self, calls, part, count=-1, error=errno.EIO):
+    def fail(self, calls, part, count=-1, error=errno.EIO, skip=0):
         self.stop()
         self.map[:struct.calcsize(self.FORM)] = struct.pack(
-            self.FORM, calls, error, 0, 0, part.encode())
+            self.FORM, calls, error, 0, 0, skip, part.encode())
         self.map[8:12] = struct.pack("i", count)
 
     def stop(self):
         self.map[8:12] = struct.pack("i", 0)
+
+    @property
+    def left_to_skip(self):
+        return struct.unpack("i", self.map[16:20])[0]
 
     @property
     def hits(self):

@@ -221,6 +221,12 @@ static inline int martlet_rename_new(int from, const char *name, int to, const c
     return renameat2(from, name, to, target, 1);
 }
 
+// RENAME_EXCHANGE: both names stay, each for what the other was.
+static inline int martlet_rename_exchange(
+    int from, const char *name, int to, const char *target) {
+    return renameat2(from, name, to, target, 2);
+}
+
 // The name of a directory entry and its length. Never a copy of d_name as such: an entry is only as
 // long as its name, and the 256 octets of the array may reach behind the end of the buffer.
 static inline const char *martlet_entry_name(const struct dirent *entry, size_t *length) {

@@ -169,12 +169,25 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     /// whoever opens the account next starts from the Maildir.
     func spoil(_ error: StoreError) {
         spoiled = error
+        forgetCachedIndex()
         guard error.isCorruption else { return }
         dropIndex(checkpoint: false)
         do throws(StoreError) {
             try moveIndexAside()
         } catch {
             notify(.postponed, "move damaged index aside: \(error)")
+        }
+    }
+
+    /// Pages that could not be written must not be taken for written, nor be written over in place
+    /// (`MessageRepair.write`): what the index's log has is put into pages read anew.
+    private func forgetCachedIndex() {
+        do throws(StoreError) {
+            if let file = try System.openFile(PathOctets("index.sqlite"), in: account.descriptor) {
+                System.forgetCache(file.descriptor)
+            }
+        } catch {
+            notify(.postponed, "cached pages of the index: \(error)")
         }
     }
 

@@ -140,7 +140,7 @@ extension AccountStore {
             var wanted: [PathOctets: LogEntry] = [:]
             for item in items { wanted[item.unique.octets] = item.entry }
             try root.repairFiles(address, wanted, isInUse: true)
-            try database.run("PRAGMA wal_checkpoint(TRUNCATE)")
+            try index.checkpoint()
         }
     }
 }

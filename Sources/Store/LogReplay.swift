@@ -161,7 +161,7 @@ extension MailRoot {
             }
             for (name, entry) in found {
                 if isInUse {
-                    try MessageRepair.writeInPlace(
+                    try MessageRepair.replace(
                         entry.octets, date: entry.date, as: name, in: current.descriptor)
                     continue
                 }
@@ -180,32 +180,39 @@ extension MailRoot {
 
 /// Writing a message's file again.
 enum MessageRepair {
-    /// A file of the right size is written over with what it should hold: its pages go to the disk
-    /// once more, even if the kernel believes that they are there. Another is replaced.
+    /// Begins with a dot: no reader of a Maildir takes it for a message.
+    private static let temporary = PathOctets(".martlet-redo")
+
+    /// Always as a new file: octets that the kernel could not write once may never reach the disk
+    /// when they are written over in place. ext4 leaves such blocks marked as not written to,
+    /// though later syncs of the file succeed.
     static func write(
         _ octets: [UInt8], date: SecondsSince1970, as name: PathOctets, in directory: Int32
     ) throws(StoreError) {
-        if try writeInPlace(octets, date: date, as: name, in: directory) { return }
-        // Begins with a dot: no reader of a Maildir takes it for a message.
-        let temporary = PathOctets(".martlet-redo")
+        try make(octets, date, in: directory)
+        _ = try System.rename(temporary, in: directory, to: name, in: directory)
+    }
+
+    /// The same for a file that is in use: nothing happens if it has gone, or has another size.
+    static func replace(
+        _ octets: [UInt8], date: SecondsSince1970, as name: PathOctets, in directory: Int32
+    ) throws(StoreError) {
+        guard try System.status(name, in: directory)?.size == Int64(octets.count) else { return }
+        try make(octets, date, in: directory)
+        switch try System.exchange(temporary, in: directory, with: name, in: directory) {
+        case .done, .notBoth: try System.unlink(temporary, in: directory)
+        case .notHere:
+            _ = try System.rename(temporary, in: directory, to: name, in: directory)
+        }
+    }
+
+    private static func make(
+        _ octets: [UInt8], _ date: SecondsSince1970, in directory: Int32
+    ) throws(StoreError) {
         try System.unlink(temporary, in: directory)
         let file = try System.createFile(temporary, in: directory)
         try System.write(octets, to: file.descriptor)
         try System.setModificationTime(file.descriptor, date)
-        _ = try System.rename(temporary, in: directory, to: name, in: directory)
-    }
-
-    /// False if it has another size, or is gone.
-    @discardableResult
-    static func writeInPlace(
-        _ octets: [UInt8], date: SecondsSince1970, as name: PathOctets, in directory: Int32
-    ) throws(StoreError) -> Bool {
-        guard let file = try System.openForWriting(name, in: directory),
-            try System.status(file.descriptor).size == Int64(octets.count)
-        else { return false }
-        try System.write(octets, to: file.descriptor, at: 0)
-        try System.setModificationTime(file.descriptor, date)
-        return true
     }
 }
 

@@ -113,7 +113,8 @@ package final class MailRoot: Sendable {
         let names = try components(address)
         guard
             let domain = try System.openDirectoryIfPresent(
-                names.domain, in: directory.descriptor)
+                names.domain, in: directory.descriptor),
+            try System.status(names.local, in: domain.descriptor) != nil
         else { return }
         // What the log has is durable without it, and a crash does not bring it back for another
         // of this name.

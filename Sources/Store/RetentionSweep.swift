@@ -135,16 +135,22 @@ extension MailRoot {
     ) throws(StoreError) -> PathOctets? {
         guard let account = try System.openDirectoryIfPresent(user, in: domain) else { return nil }
         let name = Self.removedPrefix + makeUniqueName().octets
-        do throws(StoreError) {
-            try DurableFile.replace(
-                Self.removedNote, with: address.octets + [0x0A], in: account.descriptor)
-        } catch .noSpace {}  // the note is a help only
+        try noteRemoval(account, address)
         guard try System.rename(user, in: domain, to: name, in: directory.descriptor) else {
             return nil
         }
         try System.synchronize(domain, "domain")
         try System.synchronize(directory.descriptor, "mail root")
         return name
+    }
+
+    private func noteRemoval(
+        _ account: borrowing File, _ address: EmailAddress
+    ) throws(StoreError) {
+        do throws(StoreError) {
+            try DurableFile.replace(
+                Self.removedNote, with: address.octets + [0x0A], in: account.descriptor)
+        } catch .noSpace {}  // the note is a help only
     }
 
     /// Accounts that were removed and can be put back, newest first.
@@ -197,6 +203,14 @@ extension MailRoot {
 
     /// Puts `.restore-*` or `.removed-*` in the place of the account's directory, which is set
     /// aside. The account's store must be closed. After a crash in between it can be done again.
+    ///
+    ///     state  source                  the account's directory   after a crash here
+    ///     P0     there                   the present one           nothing happened
+    ///     P1     as `.removed-<now>`     the present one           the same, under another name
+    ///     P2     the one that was here   the one put in place      done
+    ///
+    /// From P1 to P2 both change places in one step; a note in each says whose it is, so that none
+    /// of them can be missed by `removedAccounts`.
     package func placeAccount(
         _ address: EmailAddress, from source: PathOctets
     ) throws(StoreError) {
@@ -215,15 +229,41 @@ extension MailRoot {
         }
         let domain = try makeDurable(names.domain, in: directory.descriptor)
         try raiseMarks(maildir, above: names.local, in: domain, isRestore: isRestore)
-        try System.unlink(PathOctets(Self.removedNote), in: placed.descriptor)
         try System.synchronize(maildir.descriptor, "Maildir")
         try System.synchronize(placed.descriptor, "account")
-        _ = try setAside(names.local, in: domain.descriptor, address)
-        guard
-            try System.rename(
-                source, in: directory.descriptor, to: names.local, in: domain.descriptor)
-        else { throw .noSuchMailbox }
-        try System.synchronize(domain.descriptor, "domain")
+        try changePlaces(source, names.local, in: domain.descriptor, address)
+        // Only now: whatever is beside the domains without a note is found by nobody.
+        try System.unlink(PathOctets(Self.removedNote), in: placed.descriptor)
+        try System.synchronize(placed.descriptor, "account")
+    }
+
+    private func changePlaces(
+        _ source: PathOctets, _ user: PathOctets, in domain: Int32, _ address: EmailAddress
+    ) throws(StoreError) {
+        var source = source
+        if let present = try System.openDirectoryIfPresent(user, in: domain) {
+            try noteRemoval(present, address)
+            // The name of what is set aside says since when.
+            let aside = Self.removedPrefix + makeUniqueName().octets
+            guard
+                try System.rename(
+                    source, in: directory.descriptor, to: aside, in: directory.descriptor)
+            else { throw .noSuchMailbox }
+            try System.synchronize(directory.descriptor, "mail root")
+            switch try System.exchange(aside, in: directory.descriptor, with: user, in: domain) {
+            case .done:
+                try System.synchronize(domain, "domain")
+                try System.synchronize(directory.descriptor, "mail root")
+                return
+            case .notBoth: break
+            case .notHere: _ = try setAside(user, in: domain, address)
+            }
+            source = aside
+        }
+        guard try System.rename(source, in: directory.descriptor, to: user, in: domain) else {
+            throw .noSuchMailbox
+        }
+        try System.synchronize(domain, "domain")
         try System.synchronize(directory.descriptor, "mail root")
     }
 

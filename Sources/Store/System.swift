@@ -11,7 +11,7 @@ package typealias PathOctets = [UInt8]
 
 extension PathOctets {
     /// The path as a C string. A NUL inside would name another file, so it traps: ours to prevent.
-    fileprivate func withPath<R>(_ body: (UnsafePointer<CChar>) -> R) -> R {
+    func withPath<R>(_ body: (UnsafePointer<CChar>) -> R) -> R {
         precondition(!contains(0), "NUL in a path")
         return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: count + 1) { buffer in
             for index in indices { unsafe buffer[index] = CChar(bitPattern: self[index]) }
@@ -295,6 +295,11 @@ enum System {
     }
 
     /// A hint: the disk may begin with this file while the caller does something else.
+    /// Pages of the file that wait for no write are read from the disk again when they are needed.
+    static func forgetCache(_ descriptor: Int32) {
+        _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED)
+    }
+
     static func startWriting(_ descriptor: Int32) { martlet_start_writing(descriptor) }
 
     static func setModificationTime(
@@ -354,29 +359,6 @@ enum System {
         if result == 0 { return true }
         if errno == ENOENT { return false }
         throw .system("rename")
-    }
-
-    enum Moved { case done, noSource, targetExists, notHere }
-
-    /// Renames, but never over another file. `.notHere`: to another file system.
-    static func move(
-        _ name: PathOctets, in directory: Int32, to target: PathOctets, in parent: Int32
-    ) throws(StoreError) -> Moved {
-        let result = unsafe name.withPath { name in
-            unsafe target.withPath { target in
-                unsafe martlet_rename_new(directory, name, parent, target)
-            }
-        }
-        if result == 0 { return .done }
-        switch errno {
-        case ENOENT: return .noSource
-        case EEXIST: return .targetExists
-        case EXDEV: return .notHere
-        case EINVAL, ENOSYS:  // a file system that cannot promise it
-            if try status(target, in: parent) != nil { return .targetExists }
-            return try rename(name, in: directory, to: target, in: parent) ? .done : .noSource
-        default: throw .system("rename")
-        }
     }
 
     /// False if there was no such name.

@@ -225,22 +225,32 @@ extension DoorConnection {
         _ account: AccountRef, keepMail: Bool
     ) async throws(StoreFailure) {
         let addresses = core.addresses
+        // The mail first: a crash in between leaves an account without mail, never mail that the
+        // next owner of this address would get.
+        if !keepMail {
+            core.addresses.directoryChanged(removed: account.address)
+            core.notifier.publishRemoval(of: account.address)
+            try await removeMail(account.address)
+        }
         try await onDirectory(removes: account.address) { directory throws(StoreError) in
             try directory.removeAccount(account.address)
             // Another of this name, made later, is not disabled.
             try addresses.loadBlocked()
         }
         core.notifier.publishRemoval(of: account.address)
-        let lane = core.lane(of: account.address)
-        let root = core.root
-        let outcome = await core.run(on: lane) {
-            lane.withClosed(account.address) { () throws(StoreError) in
-                if !keepMail { try root.removeAccount(account.address) }
-            }
-        }
         Log.info(
             "account removed",
             [LogField("account", account.address.octets), LogField("kept", "\(keepMail)")])
+        // And what has come since.
+        if !keepMail { try await removeMail(account.address) }
+    }
+
+    private func removeMail(_ address: EmailAddress) async throws(StoreFailure) {
+        let lane = core.lane(of: address)
+        let root = core.root
+        let outcome = await core.run(on: lane) {
+            lane.withClosed(address) { () throws(StoreError) in try root.removeAccount(address) }
+        }
         if case .failure(let error) = outcome { throw StoreFailure(error) }
     }
 

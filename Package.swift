@@ -49,6 +49,7 @@ let package = Package(
         .systemLibrary(
             name: "CArgon2", pkgConfig: "libargon2", providers: [.apt(["libargon2-dev"])]),
         .systemLibrary(name: "CIDN2", pkgConfig: "libidn2", providers: [.apt(["libidn2-dev"])]),
+        .systemLibrary(name: "CCrypt", providers: [.apt(["libcrypt-dev"])]),
         .target(name: "CToml", cxxSettings: [.unsafeFlags([])]),
 
         // 1 · pure: may use only pure targets and, for computing, libargon2, libcrypto, libidn2
@@ -61,7 +62,7 @@ let package = Package(
         pure("POP3", ["Bytes", "Mail"]),
         pure("Interchange", ["Bytes", "Mail", "MIME", "IMAP"]),
         pure("SASL", ["Bytes"]),
-        pure("Crypto", ["Bytes", "CArgon2", "CSSL"]),
+        pure("Crypto", ["Bytes", "CArgon2", "CCrypt", "CSSL"]),
         pure("Wire", ["Bytes", "IDNA", "Mail"], also: [.enableExperimentalFeature("Lifetimes")]),
         pure("Config", ["Bytes", "Mail", "CToml"]),
 
@@ -70,7 +71,9 @@ let package = Package(
         machine("Transport", ["Bytes", "Mail", "Telemetry", "CLinux", "CSSL"]),
         machine(
             "Store", ["Bytes", "Mail", "MIME", "Crypto", "Transport", "CSQLite", "CLinux"]),
-        machine("StoreClient", ["Bytes", "Mail", "Wire", "Telemetry", "Transport", "CLinux"]),
+        machine(
+            "StoreClient",
+            ["Bytes", "Mail", "SASL", "Crypto", "Wire", "Telemetry", "Transport", "CLinux"]),
         machine("Daemon", ["Bytes", "Config", "Telemetry", "Transport", "CSystemd", "CLinux"]),
 
         // 3 · servers: may use pure and machine targets, never each other
@@ -119,7 +122,7 @@ let package = Package(
         tests("IMAPTests", ["IMAP", "MIME", "Mail", "Bytes"]),
         tests("POP3Tests", ["POP3", "Mail", "Bytes"]),
         tests("InterchangeTests", ["Interchange", "Mail", "Bytes"]),
-        tests("SASLTests", ["SASL", "Bytes"]),
+        tests("SASLTests", ["SASL", "Crypto", "Bytes"]),
         tests("CryptoTests", ["Crypto", "Bytes"]),
         tests("WireTests", ["Wire", "Mail", "Bytes"]),
         tests("ConfigTests", ["Config", "Mail", "Bytes"]),
@@ -136,8 +139,8 @@ let package = Package(
         tests(
             "StoreServerTests",
             [
-                "StoreServer", "StoreClient", "Store", "Wire", "Transport", "Config", "Mail",
-                "Bytes", "CLinux",
+                "StoreServer", "StoreClient", "Store", "SASL", "Crypto", "Wire", "Transport",
+                "Config", "Mail", "Bytes", "CLinux",
             ]),
     ]
 )
@@ -151,6 +154,7 @@ if Context.environment["FUZZ"] != nil {
         ("MIME", ["MIME", "IMAP", "Mail", "Bytes"]),
         ("Interchange", ["Interchange", "Mail", "Bytes"]),
         ("SASL", ["SASL", "Bytes"]),
+        ("Password", ["Crypto", "Bytes"]),
         ("Wire", ["Wire", "Mail", "Bytes"]),
         ("Config", ["Config", "Mail", "Bytes"]),
     ]

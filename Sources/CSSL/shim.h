@@ -7,6 +7,7 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
@@ -56,6 +57,29 @@ static inline int martlet_add_extension(X509 *certificate, int kind, const char 
     int added = X509_add_ext(certificate, extension, -1);
     X509_EXTENSION_free(extension);
     return added;
+}
+
+// RFC 9266 §4: below TLS 1.3 only with the extended master secret, else it can be stolen.
+static inline int martlet_ssl_exporter(SSL *ssl, unsigned char *room, size_t size) {
+    static const char label[] = "EXPORTER-Channel-Binding";
+    if (SSL_version(ssl) < TLS1_3_VERSION && SSL_get_extms_support(ssl) != 1) return 0;
+    return SSL_export_keying_material(ssl, room, size, label, sizeof(label) - 1,
+                                      (const unsigned char *)"", 0, 1);
+}
+
+// RFC 5929 §4.1: our certificate under the hash of its signature, SHA-256 instead of MD5 or SHA-1.
+// Returns octets; 0 if the signature names no hash. `room` has EVP_MAX_MD_SIZE.
+static inline unsigned int martlet_ssl_end_point(SSL *ssl, unsigned char *room) {
+    X509 *certificate = SSL_get_certificate(ssl);
+    int hash = NID_undef;
+    unsigned int count = 0;
+    if (certificate == NULL ||
+        X509_get_signature_info(certificate, &hash, NULL, NULL, NULL) != 1 || hash == NID_undef)
+        return 0;
+    if (hash == NID_md5 || hash == NID_sha1) hash = NID_sha256;
+    const EVP_MD *digest = EVP_get_digestbynid(hash);
+    if (digest == NULL || X509_digest(certificate, digest, room, &count) != 1) return 0;
+    return count;
 }
 
 #endif

@@ -37,13 +37,13 @@ package enum SizeNotation {
 }
 
 /// Durations: 90 (seconds), "90s", "5m", "1h30m", "7d", "2w".
-enum DurationNotation {
+package enum DurationNotation {
     private static let units: [(letter: UInt8, seconds: Int)] = [
         (0x77, 604_800), (0x64, 86_400), (0x68, 3_600), (0x6D, 60), (0x73, 1),
     ]
 
     /// In seconds.
-    static func parse(_ text: String) -> Int? {
+    package static func parse(_ text: String) -> Int? {
         let octets = Array(text.utf8)
         var total = 0
         var index = 0

@@ -39,13 +39,30 @@ extension Reader {
         if suite.pop3d.isEnabled {
             checkCertificate("pop3d", suite.pop3d.tls, listeners: suite.pop3d.listeners)
         }
-        if suite.smtpd.auth.enabled, suite.smtpd.auth.methods.isEmpty {
-            suite.smtpd.auth.methods = Schema.defaults.smtpd.auth.methods
-            let methods = suite.smtpd.auth.methods.joined(separator: ", ")
+        checkLogins()
+    }
+
+    private mutating func checkLogins() {
+        if suite.server.auth.methods.isEmpty {
+            suite.server.auth.methods = Schema.defaults.server.auth.methods
+            let methods = suite.server.auth.methods.joined(separator: ", ")
             report(
                 general(
-                    .warning, "[smtpd.auth] methods has none that is supported: \(methods) are used"
-                ))
+                    .warning,
+                    "[server.auth] methods has none that is supported: \(methods) are used"))
+        }
+        if suite.msgstored.authBackends.isEmpty {
+            suite.msgstored.authBackends = Schema.defaults.msgstored.authBackends
+            report(
+                general(
+                    .warning,
+                    "[msgstored.auth] backend has none that is supported: internal is used"))
+        }
+        if suite.msgstored.authBackends.contains("file"), suite.msgstored.passwordFile.isEmpty {
+            report(
+                general(
+                    .error, "[msgstored.auth] backend has \"file\", but file_path is not set",
+                    notes: ["set file_path to the file with the lines user@domain:{SCHEME}hash"]))
         }
     }
 

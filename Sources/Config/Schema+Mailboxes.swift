@@ -192,13 +192,10 @@ extension Schema {
                 target: .suite(.count(\.msgstored.argon2.parallelism, 1...64)),
                 doc: "Lanes."),
             Key(
-                path: "msgstored.auth.backend", target: .suite(.fixed("internal")),
-                doc: "Accounts are kept by msgstored; see mailctl account.",
-                aliases: ["smtpd.auth.backend"]),
-            Key(
                 path: "msgstored.auth.hash", target: .suite(.fixed("argon2id")),
                 doc: "How new passwords are kept."),
         ]
+        + storeAuthKeys
         + metricsKeys(
             "msgstored", enabled: \.msgstored.metrics.enabled, address: \.msgstored.metrics.address,
             path: \.msgstored.metrics.path)
@@ -209,13 +206,12 @@ extension Schema {
                 "min_free_space", "line_endings", "sqlite.path", "sqlite.cache", "postgres.dsn",
                 "postgres.pool", "s3.endpoint", "s3.bucket", "s3.region", "s3.access_key_file",
                 "s3.secret_key_file", "s3.path_style", "s3.cache", "rados.conf", "rados.pool",
-                "nats.url", "auth.scram", "auth.app_passwords", "auth.totp", "auth.ldap.uri",
+                "nats.url", "auth.totp", "auth.ldap.uri",
                 "auth.ldap.base", "auth.ldap.filter", "auth.ldap.bind_dn",
                 "auth.ldap.bind_password_file", "auth.ldap.mode", "auth.pam.service",
                 "auth.oidc.issuer", "auth.oidc.audience", "auth.oidc.username_claim",
-                "auth.oidc.jwks_refresh", "auth.file_path",
-            ],
-            aliases: ["auth.file_path": ["smtpd.auth.file_path"]])
+                "auth.oidc.jwks_refresh",
+            ])
         + [
             Key(
                 path: "msgstored.redis.url", target: .suite(.later), doc: "Redis.",
@@ -246,7 +242,6 @@ extension Schema {
                 "managesieved.max_scripts", "managesieved.listeners", "managesieved.enabled",
                 "relayd.enabled", "relayd.metrics", "server.acme.enabled", "server.acme.directory",
                 "server.acme.email", "server.acme.challenge", "server.acme.dns_hook",
-                "server.acme.names", "server.limits.auth_failures_per_ip",
-                "server.limits.connections_per_ip", "server.limits.exempt",
+                "server.acme.names", "server.limits.connections_per_ip",
             ])
 }

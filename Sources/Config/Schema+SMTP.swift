@@ -84,15 +84,6 @@ extension Schema {
                 """,
             aliases: ["smtpd.authentication_required"]),
         Key(
-            path: "smtpd.auth.methods",
-            target: .suite(
-                .words(
-                    \.smtpd.auth.methods, allowed: ["plain", "login"],
-                    later: [
-                        "scram-sha-256", "scram-sha-256-plus", "oauthbearer", "xoauth2", "cram-md5",
-                    ])),
-            doc: "What AUTH offers, under TLS only."),
-        Key(
             path: "smtpd.auth.allow_plaintext", target: .suite(.later),
             doc: "AUTH before TLS."),
         Key(

@@ -9,7 +9,8 @@ extension Schema {
             path: "server.tls",
             doc: "The certificate. Each key is the fallback for the same key in [<daemon>.tls]."),
         Section(path: "server.acme", doc: "Certificates that renew themselves.", isLater: true),
-        Section(path: "server.limits", doc: "Limits over all daemons.", isLater: true),
+        Section(path: "server.auth", doc: "How clients of all daemons log in."),
+        Section(path: "server.limits", doc: "What the limits of all daemons have in common."),
         Section(
             path: "smtpd", doc: "SMTP: mail from other servers, and submission.",
             aliases: ["mail_server"]),
@@ -113,6 +114,7 @@ extension Schema {
                         "mail.toml.d/*.toml beside the file is always read; this has no effect")),
                 doc: "Files to read as well."),
         ]
+        + authKeys
         + tlsKeys(
             "server", certificate: \.server.tls.certificateFile, key: \.server.tls.keyFile,
             minimum: \.server.tls.minimumVersion, ciphers: \.server.tls.ciphers)

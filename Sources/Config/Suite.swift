@@ -27,6 +27,10 @@ package struct ServerSettings: Sendable, Equatable {
     /// `auto`, `journal`, `text`, `json`.
     package var logFormat = "auto"
     package var devMode = false
+    package var auth = AuthSettings()
+    package var authLimits = AuthLimits()
+    /// Addresses and CIDR blocks to which limits do not apply.
+    package var exempt = ["127.0.0.0/8", "::1"]
     package var tls = TLSSettings(
         certificateFile: "/etc/martlet/tls/fullchain.pem",
         keyFile: "/etc/martlet/tls/privkey.pem")
@@ -35,6 +39,27 @@ package struct ServerSettings: Sendable, Equatable {
 
     /// The path of one of msgstored's sockets.
     package func socketPath(_ socketName: String) -> String { "\(runDirectory)/\(socketName)" }
+}
+
+/// `[server.auth]`: how clients of all daemons log in.
+package struct AuthSettings: Sendable, Equatable {
+    /// Lower case, in the order in which they are offered.
+    package var methods = ["plain", "login", "scram-sha-256", "scram-sha-256-plus"]
+
+    package init() {}
+}
+
+/// The keys of `[server.limits]` about failed logins.
+package struct AuthLimits: Sendable, Equatable {
+    /// Failures of one address until it is banned; 0: never.
+    package var perAddress = 10
+    /// Failures for one name, from all addresses, until those who are new there have to wait.
+    package var perAccount = 20
+    package var window = Duration.seconds(600)
+    /// The first ban; the next ones are longer.
+    package var ban = Duration.seconds(3_600)
+
+    package init() {}
 }
 
 /// `[server.tls]`, or a daemon's own `[x.tls]` with the gaps filled from `[server.tls]`.
@@ -106,8 +131,6 @@ package struct SMTPAuthSettings: Sendable, Equatable {
     package var enabled = true
     /// True: also on listeners of mode smtp and alt; submission and smtps always require it.
     package var required = false
-    /// Lower case: `plain`, `login`.
-    package var methods = ["plain", "login"]
 
     package init() {}
 }
@@ -205,6 +228,15 @@ package struct StoreSettings: Sendable, Equatable {
     /// `<root>/<domain>/<user>/Maildir`.
     package var maildirRoot = "/var/lib/martlet/mail"
     package var argon2 = Argon2Settings()
+    /// Who checks passwords, in this order: `internal`, `file`.
+    package var authBackends = ["internal"]
+    /// Of the backend `file`.
+    package var passwordFile = ""
+    /// Weak schemes of that file are good enough.
+    package var allowsWeakHashes = false
+    /// Keys for SCRAM are kept beside password hashes.
+    package var keepsScram = true
+    package var appPasswords = true
     /// Password hashes computed at the same time; each takes `argon2.memoryKiB`.
     package var maxConcurrentHashes = 4
     /// Characters that start a subaddress (RFC 5233); empty: none.

@@ -37,6 +37,8 @@ final class IMAPService: LoopService {
     let knownMailboxes = KnownMailboxes()
     private(set) var settings: IMAPSettings
     private(set) var hostname: String
+    /// Names of mechanisms, as mail.toml has them.
+    private(set) var methods: [String]
     private(set) var maxMessageSize: Int
     private(set) var isDevelopment: Bool
     private(set) var tls: TLSContext?
@@ -57,6 +59,7 @@ final class IMAPService: LoopService {
             StoreLink(context: context, door: .mailbox, path: path, program: "imapd"))
         settings = suite.imapd
         hostname = suite.server.hostname
+        methods = suite.server.auth.methods
         maxMessageSize = suite.smtpd.maxMessageSize
         isDevelopment = suite.server.devMode
         loadCertificate()
@@ -65,6 +68,7 @@ final class IMAPService: LoopService {
     func reload(_ suite: Suite) {
         settings = suite.imapd
         hostname = suite.server.hostname
+        methods = suite.server.auth.methods
         maxMessageSize = suite.smtpd.maxMessageSize
         isDevelopment = suite.server.devMode
         loadCertificate()

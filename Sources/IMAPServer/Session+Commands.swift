@@ -6,6 +6,7 @@ import Bytes
 import Config
 import IMAP
 import Mail
+import SASL
 import StoreClient
 import Transport
 import Wire
@@ -75,7 +76,14 @@ extension Session {
         writer.write("IMAP4rev1 LITERAL+ SASL-IR ID ENABLE")
         if !isAuthenticated {
             if !connection.isTLS, service.tls != nil { writer.write(" STARTTLS") }
-            writer.write(takesPasswords ? " AUTH=PLAIN AUTH=LOGIN" : " LOGINDISABLED")
+            if takesPasswords {
+                for mechanism in mechanisms {
+                    writer.write(" AUTH=")
+                    writer.write(Array(mechanism.rawValue))
+                }
+            } else {
+                writer.write(" LOGINDISABLED")
+            }
         }
         writer.write(
             """

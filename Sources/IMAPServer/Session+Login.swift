@@ -30,46 +30,49 @@ extension Session {
         }
     }
 
+    /// Mechanisms that work on this connection as it is now.
+    var mechanisms: [Mechanism] {
+        Mechanism.offered(
+            service.methods, isTLS: connection.isTLS, hasCertificateName: certificateName != nil)
+    }
+
+    /// Whom the client's certificate names.
+    private var certificateName: [UInt8]? { nil }
+
+    private var client: LoginClient {
+        LoginClient(remote: Array(connection.peer.text), session: id, service: Array("imap"))
+    }
+
     func login(_ tag: [UInt8], _ name: [UInt8], _ password: [UInt8]) async throws(Failure) {
         try requireStranger()
-        let response = PlainResponse(authenticationID: name, password: password)
-        try await authenticate(tag, response, mechanism: "LOGIN-COMMAND")
+        let outcome = await service.mailboxes.logIn(
+            PlainResponse(authenticationID: name, password: password), client)
+        try await finish(tag, outcome, mechanism: "LOGIN-COMMAND")
     }
 
     func authenticate(
         _ tag: [UInt8], _ name: [UInt8], _ initial: [UInt8]?
     ) async throws(Failure) {
         try requireStranger()
-        guard let mechanism = Mechanism(name: name) else {
+        guard let mechanism = Mechanism(name: name), mechanisms.contains(mechanism) else {
             throw .no("[CANNOT] Mechanism is not supported")
         }
-        var exchange = Exchange(mechanism)
-        var step: SASL.Step = .challenge([])
-        if let initial {
-            step = try valid { () throws(SASLError) in
-                try exchange.begin(initial: initial.span)
-            }
-        } else {
-            step = exchange.begin()
-        }
-        while case .challenge(let challenge) = step {
+        let attempt = LoginAttempt(
+            mechanism: mechanism, initial: initial, client: client,
+            hostname: Array(service.hostname),
+            bindings: ChannelBindings(
+                exporter: connection.tlsExporter, serverEndPoint: connection.tlsServerEndPoint),
+            offersBinding: mechanisms.contains { $0.rawValue.hasSuffix("-PLUS") },
+            certificateName: certificateName ?? [])
+        let outcome = try await service.mailboxes.logIn(attempt) {
+            challenge async throws(Failure) in
             writer.write("+ ")
             writer.write(challenge)
             writer.write("\r\n")
             emit()
-            let line = try await reading { () async throws(End) in try await readResponse() }
-            step = try valid { () throws(SASLError) in try exchange.received(line.span) }
+            return try await reading { () async throws(End) in try await readResponse() }
         }
-        guard case .finished(let response) = step else { return }
-        try await authenticate(tag, response, mechanism: mechanism.rawValue)
-    }
-
-    private func valid(_ body: () throws(SASLError) -> SASL.Step) throws(Failure) -> SASL.Step {
-        do throws(SASLError) {
-            return try body()
-        } catch {
-            throw .bad(error == .cancelled ? "Cancelled" : "Not a valid response")
-        }
+        try await finish(tag, outcome, mechanism: mechanism.rawValue)
     }
 
     private func readResponse() async throws(End) -> [UInt8] {
@@ -81,32 +84,30 @@ extension Session {
         }
     }
 
-    private func authenticate(
-        _ tag: [UInt8], _ response: PlainResponse, mechanism: String
+    private func finish(
+        _ tag: [UInt8], _ outcome: LoginOutcome<MailboxSession>, mechanism: String
     ) async throws(Failure) {
         let listener = connection.listener
-        guard response.authenticationID.count <= WireLimit.identity,
-            response.authorizationID.count <= WireLimit.identity,
-            (1...WireLimit.password).contains(response.password.count),
-            !response.authenticationID.isEmpty
-        else {
-            return try await loginFailed(response, mechanism, "malformed")
-        }
         let store: MailboxSession
-        do throws(StoreFailure) {
-            store = try await service.mailboxes.login(
-                Credentials(
-                    authorizationID: response.authorizationID,
-                    authenticationID: response.authenticationID, password: response.password,
-                    remote: Array(connection.peer.text), session: id, service: Array("imap")))
-        } catch {
-            switch error {
-            case .badCredentials, .noSuchAccount, .notPermitted, .noSuchDomain:
-                return try await loginFailed(response, mechanism, "bad-password")
-            default:
-                service.metrics.authentications.increment([listener, mechanism, "error"])
-                logFailure(response, mechanism, "backend-unavailable")
-                throw .no("[UNAVAILABLE] Cannot check the password now, try again")
+        switch outcome {
+        case .succeeded(let session): store = session
+        case .malformed(let error):
+            throw .bad(error == .cancelled ? "Cancelled" : "Not a valid response")
+        case .unavailable(let name):
+            service.metrics.authentications.increment([listener, mechanism, "error"])
+            logFailure(name, mechanism, "backend-unavailable")
+            throw .no("[UNAVAILABLE] Cannot check the password now, try again")
+        case .refused(let reason, let name):
+            service.metrics.authentications.increment([listener, mechanism, "failure"])
+            logFailure(name, mechanism, reason.text)
+            switch reason {
+            case .banned: throw .over(.loginLimit)
+            case .throttled:
+                throw .no("[UNAVAILABLE] Too many failed logins of this user, try again")
+            case .badCredentials, .disabled, .expired:
+                failedLogins += 1
+                if failedLogins >= Self.failureLimit { throw .over(.loginLimit) }
+                throw .no("[AUTHENTICATIONFAILED] Authentication failed")
             }
         }
         guard
@@ -133,27 +134,15 @@ extension Session {
         writer.write("] Logged in\r\n")
     }
 
-    /// The same answer for every reason, after a delay that makes guessing slow.
-    private func loginFailed(
-        _ response: PlainResponse, _ mechanism: String, _ reason: String
-    ) async throws(Failure) {
-        failedLogins += 1
-        service.metrics.authentications.increment([connection.listener, mechanism, "failure"])
-        logFailure(response, mechanism, reason)
-        await service.context.sleep(failedLogins < 3 ? .seconds(1) : .seconds(2))
-        if failedLogins >= Self.failureLimit { throw .over(.loginLimit) }
-        throw .no("[AUTHENTICATIONFAILED] Authentication failed")
-    }
-
     /// The address comes before anything that the client chose: log watchers ban by this line.
-    private func logFailure(_ response: PlainResponse, _ mechanism: String, _ reason: String) {
+    private func logFailure(_ name: [UInt8], _ mechanism: String, _ reason: String) {
         Log.warn(
             "auth failed",
             [
                 LogField("rip", connection.peer.text), LogField("reason", reason),
                 LogField("mech", mechanism), LogField("lport", connection.localPort),
                 LogField("tls", connection.tlsDescription ?? "none"),
-                LogField("session", id.description), LogField("user", response.authenticationID),
+                LogField("session", id.description), LogField("user", name),
             ])
     }
 }

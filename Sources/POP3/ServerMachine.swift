@@ -30,7 +30,7 @@ package struct ServerMachine: Equatable, Sendable {
         /// Check the password and open the maildrop, then `opened` or `loginRefused`.
         case login(user: [UInt8], password: [UInt8])
         /// The same through an exchange; `initial` is base64.
-        case authenticate(Mechanism, initial: [UInt8]?)
+        case authenticate([UInt8], initial: [UInt8]?)
         /// Write the line, the whole listing and a final dot, and read the next command.
         case listing(Reply, Maildrop.Listing)
         /// Write a line and the message, or its header and `lines` lines; then the next command.
@@ -39,14 +39,11 @@ package struct ServerMachine: Equatable, Sendable {
         case update([UInt32])
     }
 
-    package enum Mechanism: String, CaseIterable, Sendable {
-        case plain = "PLAIN"
-        case login = "LOGIN"
-    }
-
     /// Why a login failed.
     package enum LoginRefusal: Equatable, Sendable {
         case badCredentials
+        /// The client's address has failed too often.
+        case banned
         /// The exchange is not base64 or not what the mechanism wants.
         case malformed
         /// The client sent `*`.
@@ -67,6 +64,8 @@ package struct ServerMachine: Equatable, Sendable {
 
     private var state = State.authorization(user: nil)
     private var isTLS: Bool
+    /// Names of the mechanisms that AUTH offers, in capitals.
+    package var mechanisms: [String]
     private let takesPasswordsInClear: Bool
     private let offersTLS: Bool
     private let limits: Limits
@@ -76,13 +75,16 @@ package struct ServerMachine: Equatable, Sendable {
     /// - Parameters:
     ///   - isTLS: the connection is encrypted already.
     ///   - offersTLS: STLS works (there is a certificate).
+    ///   - mechanisms: what AUTH offers, in capitals; it may change with TLS.
     ///   - takesPasswordsInClear: without TLS too; for this very machine in dev_mode only.
     package init(
-        isTLS: Bool, offersTLS: Bool, takesPasswordsInClear: Bool = false,
+        isTLS: Bool, offersTLS: Bool, mechanisms: [String] = ["PLAIN", "LOGIN"],
+        takesPasswordsInClear: Bool = false,
         limits: Limits = Limits()
     ) {
         self.takesPasswordsInClear = takesPasswordsInClear
         self.isTLS = isTLS
+        self.mechanisms = mechanisms
         self.offersTLS = offersTLS
         self.limits = limits
     }
@@ -140,6 +142,8 @@ package struct ServerMachine: Equatable, Sendable {
             let reply = Reply.error("wrong name or password", .auth)
             return authenticationFailures >= limits.authenticationFailures
                 ? end(reply) : .reply(reply)
+        case .banned:
+            return end(.error("too many failed logins from your address, try later", .auth))
         case .malformed: return failed(.error("malformed authentication exchange"))
         case .cancelled: return failed(.error("authentication cancelled"))
         case .inUse: return failed(.error("maildrop is locked by another session", .inUse))
@@ -216,12 +220,13 @@ package struct ServerMachine: Equatable, Sendable {
     private mutating func authenticate(_ name: [UInt8]?, _ initial: [UInt8]?) -> Action {
         guard takesPasswords else { return failed(Self.needsTLS) }
         guard let name else {
-            return .lines(.ok("mechanisms follow"), Mechanism.allCases.map(\.rawValue))
+            return .lines(.ok("mechanisms follow"), mechanisms)
         }
-        guard let mechanism = Mechanism.allCases.first(where: { Array($0.rawValue.utf8) == name })
-        else { return failed(.error("unknown mechanism")) }
+        guard mechanisms.contains(where: { name.elementsEqual($0.utf8) }) else {
+            return failed(.error("unknown mechanism"))
+        }
         state = .loggingIn
-        return .authenticate(mechanism, initial: initial)
+        return .authenticate(name, initial: initial)
     }
 
     private mutating func transact(_ command: Command, _ maildrop: inout Maildrop) -> Action {
@@ -271,7 +276,9 @@ package struct ServerMachine: Equatable, Sendable {
         var lines = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"]
         if takesPasswords {
             lines.append("USER")
-            lines.append("SASL " + Mechanism.allCases.map(\.rawValue).joined(separator: " "))
+            if !mechanisms.isEmpty {
+                lines.append("SASL " + mechanisms.joined(separator: " "))
+            }
         }
         if !isTLS, offersTLS, case .authorization = state {
             lines.append("STLS")

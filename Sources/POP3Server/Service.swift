@@ -35,6 +35,9 @@ package final class POP3Service: LoopService {
     let measurements = Measurements(.shared)
     private(set) var settings: POP3Settings
     private(set) var isDevelopment: Bool
+    private(set) var hostname: String
+    /// Names of mechanisms, as mail.toml has them.
+    private(set) var methods: [String]
     private(set) var tls: TLSContext?
     package private(set) var activeSessions = 0
     private let census: Census
@@ -44,6 +47,8 @@ package final class POP3Service: LoopService {
         self.census = census
         settings = suite.pop3d
         isDevelopment = suite.server.devMode
+        hostname = suite.server.hostname
+        methods = suite.server.auth.methods
         let path = suite.server.socketPath(Door.mailbox.socketName)
         client = MailboxClient(
             StoreLink(context: context, door: .mailbox, path: path, program: "pop3d"))
@@ -53,6 +58,8 @@ package final class POP3Service: LoopService {
     package func reload(_ suite: Suite) {
         settings = suite.pop3d
         isDevelopment = suite.server.devMode
+        hostname = suite.server.hostname
+        methods = suite.server.auth.methods
         readCertificate()
     }
 

@@ -12,57 +12,45 @@ import Transport
 import Wire
 
 extension Session {
-    /// A wrong password is answered after this long, so that guessing is slow on one connection.
-    private static let failureDelay = Duration.seconds(1)
+    /// Mechanisms that work on this connection as it is now.
+    var mechanisms: [Mechanism] {
+        Mechanism.offered(
+            service.methods, isTLS: connection.isTLS, hasCertificateName: certificateName != nil)
+    }
+
+    /// Whom the client's certificate names.
+    private var certificateName: [UInt8]? { nil }
+
+    private var client: LoginClient {
+        LoginClient(remote: Array(connection.peer.text.utf8), session: id, service: Array("pop3"))
+    }
 
     /// USER and PASS.
     func logIn(name: [UInt8], password: [UInt8]) async -> ServerMachine.Action {
-        await logIn(
-            PlainResponse(authenticationID: name, password: password), mechanism: "USER")
+        let response = PlainResponse(authenticationID: name, password: password)
+        return await finish(await service.client.logIn(response, client), mechanism: "USER")
     }
 
     /// The exchange of AUTH, then the login.
     func authenticate(
-        _ mechanism: ServerMachine.Mechanism, _ initial: [UInt8]?
+        _ name: [UInt8], _ initial: [UInt8]?
     ) async throws(SessionEnd) -> ServerMachine.Action {
-        guard let known = SASL.Mechanism(rawValue: mechanism.rawValue) else {
+        guard let mechanism = SASL.Mechanism(name: name) else {
             throw .broken("mechanism without exchange")
         }
-        var exchange = Exchange(known)
-        var challenge: [UInt8]
-        if let initial {
-            do throws(SASLError) {
-                switch try exchange.begin(initial: initial.span) {
-                case .finished(let response):
-                    return await logIn(response, mechanism: mechanism.rawValue)
-                case .challenge(let next): challenge = next
-                }
-            } catch {
-                return machine.loginRefused(error == .cancelled ? .cancelled : .malformed)
-            }
-        } else {
-            guard case .challenge(let first) = exchange.begin() else {
-                throw .broken("exchange without a challenge")
-            }
-            challenge = first
-        }
-        // Two challenges are the most that any mechanism has.
-        for _ in 0..<2 {
+        let attempt = LoginAttempt(
+            mechanism: mechanism, initial: initial, client: client,
+            hostname: Array(service.hostname.utf8),
+            bindings: ChannelBindings(
+                exporter: connection.tlsExporter, serverEndPoint: connection.tlsServerEndPoint),
+            offersBinding: mechanisms.contains { $0.rawValue.hasSuffix("-PLUS") },
+            certificateName: certificateName ?? [])
+        let outcome = try await service.client.logIn(attempt) {
+            challenge async throws(SessionEnd) in
             connection.write([0x2B, .space] + challenge + [.cr, .lf])
-            guard let line = try await exchangeLine() else {
-                return machine.loginRefused(.malformed)
-            }
-            do throws(SASLError) {
-                switch try exchange.received(line.span) {
-                case .finished(let response):
-                    return await logIn(response, mechanism: mechanism.rawValue)
-                case .challenge(let next): challenge = next
-                }
-            } catch {
-                return machine.loginRefused(error == .cancelled ? .cancelled : .malformed)
-            }
+            return try await exchangeLine()
         }
-        return machine.loginRefused(.malformed)
+        return await finish(outcome, mechanism: mechanism.rawValue)
     }
 
     /// A line of the exchange; nil if it was too long.
@@ -82,40 +70,50 @@ extension Session {
         }
     }
 
-    /// Checks the password and locks the maildrop.
-    private func logIn(_ response: PlainResponse, mechanism: String) async -> ServerMachine.Action {
-        let refusal: ServerMachine.LoginRefusal
-        do throws(StoreFailure) {
-            // What does not fit the wire is nobody's name or password.
-            guard response.authorizationID.count <= WireLimit.identity,
-                response.authenticationID.count <= WireLimit.identity,
-                response.password.count <= WireLimit.password
-            else { throw .badCredentials }
-            let session = try await service.client.login(
-                Credentials(
-                    authorizationID: response.authorizationID,
-                    authenticationID: response.authenticationID, password: response.password,
-                    remote: [UInt8](connection.peer.text.utf8), session: id,
-                    service: [UInt8]("pop3".utf8)))
-            let opened = try await OpenMaildrop.open(session)
-            account = session.account
-            maildrop = opened.0
-            noteLogin(mechanism, messages: opened.1.count)
-            return machine.opened(opened.1)
-        } catch {
-            refusal =
-                switch error {
-                case .badCredentials: .badCredentials
-                case .inUse: .inUse
-                case .unavailable, .staleHandle, .limit: .unavailable
-                case .noSuchMailbox, .mailboxExists, .notPermitted, .noSuchAccount, .noSuchDomain,
-                    .alreadyExists, .overQuota, .badStage:
-                    .notPossible
-                }
+    /// Locks the maildrop of whoever has logged in.
+    private func finish(
+        _ outcome: LoginOutcome<MailboxSession>, mechanism: String
+    ) async -> ServerMachine.Action {
+        switch outcome {
+        case .succeeded(let session):
+            do throws(StoreFailure) {
+                let opened = try await OpenMaildrop.open(session)
+                account = session.account
+                maildrop = opened.0
+                noteLogin(mechanism, messages: opened.1.count)
+                return machine.opened(opened.1)
+            } catch {
+                let refusal: ServerMachine.LoginRefusal =
+                    switch error {
+                    case .inUse: .inUse
+                    case .unavailable, .staleHandle, .limit: .unavailable
+                    case .badCredentials, .noSuchMailbox, .mailboxExists, .notPermitted,
+                        .noSuchAccount, .noSuchDomain, .alreadyExists, .overQuota, .badStage:
+                        .notPossible
+                    }
+                let reason =
+                    switch refusal {
+                    case .inUse: "in-use"
+                    case .unavailable: "backend-unavailable"
+                    default: "not-possible"
+                    }
+                noteRefusal("unavailable", reason, mechanism, session.account.octets)
+                return machine.loginRefused(refusal)
+            }
+        case .malformed(let error):
+            return machine.loginRefused(error == .cancelled ? .cancelled : .malformed)
+        case .unavailable(let name):
+            noteRefusal("unavailable", "backend-unavailable", mechanism, name)
+            return machine.loginRefused(.unavailable)
+        case .refused(let reason, let name):
+            noteRefusal("failure", reason.text, mechanism, name)
+            switch reason {
+            case .banned: return machine.loginRefused(.banned)
+            case .throttled: return machine.loginRefused(.unavailable)
+            case .badCredentials, .disabled, .expired:
+                return machine.loginRefused(.badCredentials)
+            }
         }
-        noteRefusal(refusal, mechanism, response.authenticationID)
-        if refusal == .badCredentials { await service.context.sleep(Self.failureDelay) }
-        return machine.loginRefused(refusal)
     }
 
     private func noteLogin(_ mechanism: String, messages: Int) {
@@ -133,18 +131,9 @@ extension Session {
 
     /// The address, then the reason, then everything the client chose: etc/fail2ban counts on it.
     private func noteRefusal(
-        _ refusal: ServerMachine.LoginRefusal, _ mechanism: String, _ name: [UInt8]
+        _ result: String, _ reason: String, _ mechanism: String, _ name: [UInt8]
     ) {
-        let reason =
-            switch refusal {
-            case .badCredentials: "bad-password"
-            case .inUse: "in-use"
-            case .unavailable: "backend-unavailable"
-            case .malformed, .cancelled, .notPossible: "not-possible"
-            }
-        service.measurements.authentications.increment([
-            connection.listener, mechanism, refusal == .badCredentials ? "failure" : "unavailable",
-        ])
+        service.measurements.authentications.increment([connection.listener, mechanism, result])
         Log.warn(
             "auth failed",
             [

@@ -7,6 +7,7 @@ import Bytes
 import Config
 import Mail
 import POP3
+import SASL
 import StoreClient
 import Telemetry
 import Transport
@@ -43,6 +44,7 @@ final class Session {
         machine = ServerMachine(
             isTLS: connection.isTLS, offersTLS: service.tls != nil,
             takesPasswordsInClear: service.isDevelopment && connection.peer.isLoopback)
+        machine.mechanisms = mechanisms.map(\.rawValue)
     }
 
     /// Serves the connection until either side ends it.
@@ -177,6 +179,7 @@ final class Session {
             throw SessionEnd(error)
         }
         machine.tlsStarted()
+        machine.mechanisms = mechanisms.map(\.rawValue)
         service.countHandshake(connection)
     }
 

@@ -72,7 +72,7 @@ package struct ServerMachine: Sendable {
         case authenticating
     }
 
-    package let policy: ServerPolicy
+    package private(set) var policy: ServerPolicy
     private var state = State.greeted
     /// The name given with EHLO or HELO; empty before.
     package private(set) var clientName: [UInt8] = []
@@ -141,6 +141,9 @@ package struct ServerMachine: Sendable {
         clientName = []
         isExtended = false
     }
+
+    /// What AUTH offers from now on: it can depend on the encryption.
+    package mutating func offer(mechanisms: [[UInt8]]) { policy.mechanisms = mechanisms }
 
     /// The store knows name and password.
     package mutating func authenticated(as account: EmailAddress) -> Action {

@@ -69,6 +69,8 @@ extension SMTP.Reply {
     static let badCredentials = SMTP.Reply(535, (5, 7, 8), "Authentication credentials invalid")
     static let authUnavailable = SMTP.Reply(
         454, (4, 7, 0), "Temporary authentication failure")
+    static let banned = SMTP.Reply(
+        421, (4, 7, 0), "Too many failed logins from your address, try again later")
     static let sessionLost = SMTP.Reply(
         421, (4, 3, 0), "Mail system was restarted: connect and authenticate again")
     static let shuttingDown = SMTP.Reply(421, (4, 3, 2), "Service shutting down")

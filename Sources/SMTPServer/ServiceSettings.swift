@@ -15,6 +15,8 @@ import Transport
 final class ServiceSettings {
     let smtpd: SMTPSettings
     let hostname: [UInt8]
+    /// Names of mechanisms, as mail.toml has them.
+    let methods: [String]
     /// The domain of `<postmaster>`.
     let postmasterDomain: [UInt8]
     let isDevelopment: Bool
@@ -28,6 +30,7 @@ final class ServiceSettings {
     init(_ suite: Suite, keeping old: TLSContext? = nil) {
         smtpd = suite.smtpd
         hostname = Array(suite.smtpd.hostname)
+        methods = suite.server.auth.methods
         postmasterDomain = Array(suite.domains.first ?? suite.smtpd.hostname)
         isDevelopment = suite.server.devMode
         isFullTemporary = suite.msgstored.quotaTemporary
@@ -59,14 +62,14 @@ final class ServiceSettings {
         return ServerPolicy(
             hostname: hostname, sizeLimit: smtpd.maxMessageSize,
             recipientLimit: smtpd.maxRecipients, offersStartTLS: tls != nil,
-            mechanisms: smtpd.auth.enabled ? mechanisms : [],
+            mechanisms: smtpd.auth.enabled
+                ? Mechanism.offered(
+                    // Before TLS none is offered, but for development.
+                    methods, isTLS: !(isDevelopment && peer.isLoopback), hasCertificateName: false
+                ).map {
+                    Array($0.rawValue)
+                } : [],
             requiresAuthentication: isSubmission || smtpd.auth.required,
             allowsPlaintextAuthentication: isDevelopment && peer.isLoopback)
-    }
-
-    private var mechanisms: [[UInt8]] {
-        Mechanism.allCases.map { Array($0.rawValue) }.filter { name in
-            smtpd.auth.methods.contains(String(decoding: name.asciiLowercased, as: UTF8.self))
-        }
     }
 }

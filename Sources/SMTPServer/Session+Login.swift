@@ -3,6 +3,7 @@
 // AUTH, and who may send as whom and to whom. RFC 4954; RFC 6409 §6.1; RFC 5321 §3.6.2, §7.9.
 
 import Bytes
+import Config
 import Mail
 import SASL
 import SMTP
@@ -14,60 +15,65 @@ import Wire
 extension Session {
     // MARK: AUTH
 
+    /// Mechanisms that work on this connection as it is now.
+    var mechanisms: [Mechanism] {
+        guard settings.smtpd.auth.enabled else { return [] }
+        return Mechanism.offered(
+            settings.methods, isTLS: connection.isTLS,
+            hasCertificateName: certificateName != nil)
+    }
+
+    /// Whom the client's certificate names.
+    private var certificateName: [UInt8]? { nil }
+
     func authenticate(
         _ name: [UInt8], _ initial: [UInt8]?
     ) async throws(ConnectionError) -> Next {
         guard let mechanism = Mechanism(name: name) else {
             preconditionFailure("a mechanism was offered that is not there")
         }
-        let response: PlainResponse
-        switch try await exchange(mechanism, initial) {
-        case .success(let answer): response = answer
-        case .failure(let error):
-            let reply = SMTP.Reply.exchange(error)
-            if error == .cancelled {
-                count(mechanism, "cancelled")
-                return .action(machine.authenticationEnded(reply))
-            }
-            return await authenticationFailed(mechanism, nil, reply, reason: "bad-exchange")
+        let attempt = LoginAttempt(
+            mechanism: mechanism, initial: initial,
+            client: LoginClient(
+                remote: Array(connection.peer.text), session: id, service: Array("smtp")),
+            hostname: settings.hostname,
+            bindings: ChannelBindings(
+                exporter: connection.tlsExporter, serverEndPoint: connection.tlsServerEndPoint),
+            offersBinding: mechanisms.contains { $0.rawValue.hasSuffix("-PLUS") },
+            certificateName: certificateName ?? [])
+        let outcome = try await service.store.logIn(attempt) {
+            challenge async throws(ConnectionError) in try await self.answer(to: challenge)
         }
-        let credentials = Credentials(
-            authorizationID: response.authorizationID,
-            authenticationID: response.authenticationID, password: response.password,
-            remote: Array(connection.peer.text), session: id, service: Array("smtp"))
-        do throws(StoreFailure) {
-            let (handle, account) = try await service.store.authenticate(credentials)
+        switch outcome {
+        case .succeeded((let handle, let account)):
             self.handle = handle
             count(mechanism, "success")
             let action = machine.authenticated(as: account)
             Log.info("authenticated", fields([LogField("mech", mechanism.rawValue)]))
             return .action(action)
-        } catch .badCredentials {
-            return await authenticationFailed(
-                mechanism, response, .badCredentials, reason: "bad-password")
-        } catch {
+        case .malformed(.cancelled):
+            count(mechanism, "cancelled")
+            return .action(machine.authenticationEnded(.exchange(.cancelled)))
+        case .malformed(let error):
+            count(mechanism, "failure")
+            logAuthFailure(mechanism, nil, reason: "bad-exchange")
+            await service.context.sleep(.seconds(1))
+            return .action(machine.authenticationFailed(.exchange(error)))
+        case .unavailable(let name):
             // Not the client's fault: never counted against it, and worded so that no ban follows.
             count(mechanism, "error")
-            logAuthFailure(mechanism, response, reason: "backend-unavailable")
+            logAuthFailure(mechanism, name, reason: "backend-unavailable")
             return .action(machine.authenticationEnded(.authUnavailable))
-        }
-    }
-
-    private func exchange(
-        _ mechanism: Mechanism, _ initial: [UInt8]?
-    ) async throws(ConnectionError) -> Result<PlainResponse, SASLError> {
-        var exchange = Exchange(mechanism)
-        var step: Result<Step, SASLError> = .success(exchange.begin())
-        if let initial {
-            step = Result { () throws(SASLError) in try exchange.begin(initial: initial.span) }
-        }
-        while true {
-            switch step {
-            case .failure(let error): return .failure(error)
-            case .success(.finished(let response)): return .success(response)
-            case .success(.challenge(let challenge)):
-                guard let line = try await answer(to: challenge) else { return .failure(.tooLong) }
-                step = Result { () throws(SASLError) in try exchange.received(line.span) }
+        case .refused(let reason, let name):
+            count(mechanism, "failure")
+            logAuthFailure(mechanism, name, reason: reason.text)
+            switch reason {
+            case .banned:
+                connection.write(SMTP.Reply.banned.octets)
+                return .hangUp
+            case .throttled: return .action(machine.authenticationEnded(.authUnavailable))
+            case .badCredentials, .disabled, .expired:
+                return .action(machine.authenticationFailed(.badCredentials))
             }
         }
     }
@@ -85,18 +91,6 @@ extension Session {
         }
     }
 
-    private func authenticationFailed(
-        _ mechanism: Mechanism, _ response: PlainResponse?, _ reply: SMTP.Reply,
-        reason: StaticString
-    ) async -> Next {
-        count(mechanism, "failure")
-        logAuthFailure(mechanism, response, reason: reason)
-        // Guessing gets slower; a user who mistyped hardly notices.
-        failedLogins += 1
-        await service.context.sleep(.seconds(failedLogins))
-        return .action(machine.authenticationFailed(reply))
-    }
-
     private func count(_ mechanism: Mechanism, _ result: String) {
         service.metrics.authAttempts.increment([
             connection.listener, mechanism.rawValue, result,
@@ -104,17 +98,15 @@ extension Session {
     }
 
     /// fail2ban reads this line: the address and the reason stand in front of the name.
-    private func logAuthFailure(
-        _ mechanism: Mechanism, _ response: PlainResponse?, reason: StaticString
-    ) {
+    private func logAuthFailure(_ mechanism: Mechanism, _ name: [UInt8]?, reason: String) {
         var all = [
-            LogField("rip", connection.peer.text), LogField("reason", reason.description),
+            LogField("rip", connection.peer.text), LogField("reason", reason),
             LogField("mech", mechanism.rawValue), LogField("listener", connection.listener),
             LogField("lport", connection.localPort),
         ]
         if let version = connection.tlsDescription { all.append(LogField("tls", version)) }
         all.append(LogField("session", id.description))
-        if let response { all.append(LogField("account", response.authenticationID)) }
+        if let name { all.append(LogField("account", name)) }
         Log.warn("auth failed", all)
     }
 

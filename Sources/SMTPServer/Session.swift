@@ -3,8 +3,10 @@
 // One SMTP connection from greeting to close: octets, Command, ServerMachine, Action, octets.
 // Straight-line: what the machine decides is carried out here and in Session+*.swift.
 
+import Bytes
 import Config
 import Mail
+import SASL
 import SMTP
 import StoreClient
 import Telemetry
@@ -33,7 +35,6 @@ final class Session {
     var handle: SessionHandle?
     /// The message of which BDAT brings chunks.
     var chunked: ChunkedMessage?
-    var failedLogins = 0
     private let deadline: MonotonicInstant
 
     init(
@@ -189,6 +190,9 @@ final class Session {
     private func startTLS(_ context: TLSContext) async throws(ConnectionError) {
         try await connection.startTLS(context, within: Self.handshakeTime)
         machine.tlsStarted()
+        if !machine.policy.mechanisms.isEmpty {
+            machine.offer(mechanisms: mechanisms.map { Array($0.rawValue) })
+        }
         service.metrics.tlsConnections.increment([
             connection.listener, connection.tlsDescription ?? "unknown",
         ])

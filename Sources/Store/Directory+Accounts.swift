@@ -328,7 +328,9 @@ extension Directory {
         _ old: EmailAddress, _ new: EmailAddress
     ) throws(StoreError) {
         try change { () throws(StoreError) in
-            for kind: DirectoryQuery in [.renameAccount, .renameSenders, .renameTargets] {
+            for kind: DirectoryQuery in [
+                .renameAccount, .renameSenders, .renameTargets, .renameAppPasswords,
+            ] {
                 let statement = try query(kind)
                 bind(statement, old)
                 statement.set(3, new.domain)

@@ -72,6 +72,7 @@ extension Directory {
                 "UPDATE aliases SET domain=?2 WHERE domain=?1",
                 "UPDATE aliases SET target_domain=?2 WHERE target_domain=?1",
                 "UPDATE senders SET domain=?2 WHERE domain=?1",
+                "UPDATE app_passwords SET domain=?2 WHERE domain=?1",
                 // It may have had the right to send as both.
                 "UPDATE OR REPLACE senders SET sender_domain=?2 WHERE sender_domain=?1",
                 "DELETE FROM domain_settings WHERE name=?2 AND ?1<>?2",

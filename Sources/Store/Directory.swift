@@ -292,7 +292,7 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
     /// - Throws: `.noSuchDomain`, `.alreadyExists`, `.notPermitted` for what cannot be an address
     ///   or is in a domain that only stands for another.
     package func addAccount(
-        _ address: EmailAddress, passwordHash: [UInt8]
+        _ address: EmailAddress, passwordHash: [UInt8], keys: PasswordKeys? = nil
     ) throws(StoreError) {
         try locked { () throws(StoreError) in
             let address = Self.canonical(address)
@@ -309,12 +309,14 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
                 statement.set(3, System.now().seconds)
                 statement.set(4, passwordHash)
                 try statement.run()
+                if let keys { try setKeysNow(address, keys) }
             }
         }
     }
 
+    /// - Parameter keys: of the same password; nil: those of the old one go.
     package func setPassword(
-        _ address: EmailAddress, passwordHash: [UInt8]
+        _ address: EmailAddress, passwordHash: [UInt8], keys: PasswordKeys? = nil
     ) throws(StoreError) {
         try locked { () throws(StoreError) in
             guard !passwordHash.isEmpty else { throw .notPermitted }
@@ -324,6 +326,7 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
                 bind(statement, address)
                 statement.set(3, passwordHash)
                 try statement.run()
+                try setKeysNow(address, keys)
             }
         }
     }
@@ -333,7 +336,9 @@ package final class Directory: @unchecked Sendable {  // safe: everything behind
         try locked { () throws(StoreError) in
             try requireAccount(address)
             try change { () throws(StoreError) in
-                for kind: DirectoryQuery in [.removeAccount, .removeSenders] {
+                for kind: DirectoryQuery in [
+                    .removeAccount, .removeSenders, .removeAppPasswords,
+                ] {
                     let statement = try query(kind)
                     bind(statement, address)
                     try statement.run()

@@ -116,6 +116,10 @@ extension Directory {
         }
         check.reset()
         var result = RestoredDirectory()
+        // An app password that was ended here must not come back.
+        try database.run(text: "DROP TABLE IF EXISTS temp.present")
+        try database.run(
+            text: "CREATE TEMP TABLE present AS SELECT domain, local FROM main.accounts")
         try database.begin()
         do throws(StoreError) {
             for table in try database.tables() {
@@ -150,6 +154,13 @@ extension Directory {
             sql += """
                  WHERE NOT EXISTS (SELECT 1 FROM main.aliases AS a
                   WHERE a.domain=copied.aliases.domain AND a.local=copied.aliases.local)
+                """
+        }
+        if account == nil, table == "app_passwords" {
+            sql += """
+                 WHERE NOT EXISTS (SELECT 1 FROM temp.present AS p
+                  WHERE p.domain=copied.app_passwords.domain
+                    AND p.local=copied.app_passwords.local)
                 """
         }
         if let account {
@@ -193,6 +204,14 @@ extension Directory {
             """
             INSERT OR IGNORE INTO main.senders SELECT domain, local, sender_domain, sender_local
               FROM copied.senders WHERE domain=?1 AND local=?2
+            """)
+        try run(
+            "app_passwords",
+            """
+            INSERT OR IGNORE INTO main.app_passwords(domain, local, id, name, scopes, created,
+                expires, used, scram_sha1, scram_sha256)
+              SELECT domain, local, id, name, scopes, created, expires, used, scram_sha1,
+                scram_sha256 FROM copied.app_passwords WHERE domain=?1 AND local=?2
             """)
         try run(
             "domain_settings",

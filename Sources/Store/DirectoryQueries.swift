@@ -13,6 +13,10 @@ enum DirectoryQuery: Int {
     case aliasTargets, aliases, addTarget, removeTarget, removeAlias, lastPlace, renameTargets
     case senders, mayUse, addSender, removeSender, removeSenders, renameSenders
     case putRename, renames, removeRename
+    case secrets, saltOf, setSalt, setKeys, refreshKeys, setCram
+    case appPasswords, lastAppPassword, addAppPassword, removeAppPassword, noteAppPassword
+    case removeAppPasswords, renameAppPasswords
+    case bans, addBan, removeBan, secret, addSecret
 
     var sql: StaticString {
         switch self {
@@ -113,7 +117,56 @@ enum DirectoryQuery: Int {
         case .renameSenders: "UPDATE senders SET domain=?3, local=?4 WHERE domain=?1 AND local=?2"
         case .putRename: "INSERT INTO renames VALUES(?1, ?2, ?3, ?4)"
         case .renames: "SELECT domain, local, new_domain, new_local FROM renames"
-        default: "DELETE FROM renames WHERE domain=?1 AND local=?2"
+        case .removeRename: "DELETE FROM renames WHERE domain=?1 AND local=?2"
+        default: accessSQL
+        }
+    }
+
+    private var accessSQL: StaticString {
+        switch self {
+        case .secrets:
+            """
+            SELECT hash, scram_salt, scram_iterations, scram_sha1, scram_sha256, cram_md5
+              FROM accounts WHERE domain=?1 AND local=?2
+            """
+        case .saltOf:
+            "SELECT scram_salt, scram_iterations FROM accounts WHERE domain=?1 AND local=?2"
+        case .setSalt:
+            """
+            UPDATE accounts SET scram_salt=?3, scram_iterations=?4
+              WHERE domain=?1 AND local=?2 AND scram_salt IS NULL
+            """
+        case .setKeys:
+            """
+            UPDATE accounts SET scram_sha1=?3, scram_sha256=?4, cram_md5=NULL
+              WHERE domain=?1 AND local=?2
+            """
+        case .refreshKeys:
+            """
+            UPDATE accounts SET hash=?4, scram_sha1=coalesce(?5, scram_sha1),
+              scram_sha256=coalesce(?6, scram_sha256) WHERE domain=?1 AND local=?2 AND hash=?3
+            """
+        case .setCram: "UPDATE accounts SET cram_md5=?3 WHERE domain=?1 AND local=?2"
+        case .appPasswords:
+            """
+            SELECT id, name, scopes, created, expires, used, scram_sha1, scram_sha256
+              FROM app_passwords WHERE domain=?1 AND local=?2 ORDER BY id
+            """
+        case .lastAppPassword:
+            "SELECT max(id), count(*) FROM app_passwords WHERE domain=?1 AND local=?2"
+        case .addAppPassword:
+            "INSERT INTO app_passwords VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?9)"
+        case .removeAppPassword: "DELETE FROM app_passwords WHERE domain=?1 AND local=?2 AND id=?3"
+        case .noteAppPassword:
+            "UPDATE app_passwords SET used=?4 WHERE domain=?1 AND local=?2 AND id=?3"
+        case .removeAppPasswords: "DELETE FROM app_passwords WHERE domain=?1 AND local=?2"
+        case .renameAppPasswords:
+            "UPDATE app_passwords SET domain=?3, local=?4 WHERE domain=?1 AND local=?2"
+        case .bans: "SELECT network, since, until FROM bans ORDER BY network"
+        case .addBan: "INSERT OR REPLACE INTO bans VALUES(?1, ?2, ?3)"
+        case .removeBan: "DELETE FROM bans WHERE network=?1"
+        case .secret: "SELECT value FROM secrets WHERE name=?1"
+        default: "INSERT OR IGNORE INTO secrets VALUES(?1, ?2)"
         }
     }
 }

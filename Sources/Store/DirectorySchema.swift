@@ -5,8 +5,10 @@
 /// The layout of the directory.
 enum DirectorySchema {
     static let migration = Migration(
-        name: "directory.sqlite", version: 2, statements: first + second,
-        steps: [MigrationStep(from: 1, statements: second)], keepsOld: true)
+        name: "directory.sqlite", version: 3, statements: first + second + third,
+        steps: [
+            MigrationStep(from: 1, statements: second), MigrationStep(from: 2, statements: third),
+        ], keepsOld: true)
 
     /// Version 1.
     private static let first: [StaticString] = [
@@ -51,5 +53,31 @@ enum DirectorySchema {
         CREATE TABLE renames(domain BLOB NOT NULL, local BLOB NOT NULL, new_domain BLOB NOT NULL,
           new_local BLOB NOT NULL)
         """,
+    ]
+
+    /// Version 3: what mechanisms other than PLAIN need, app passwords, bans.
+    private static let third: [StaticString] = [
+        // Of all passwords of the account, so that each is good for SCRAM; NULL: none was derived.
+        "ALTER TABLE accounts ADD COLUMN scram_salt BLOB",
+        "ALTER TABLE accounts ADD COLUMN scram_iterations INTEGER",
+        // Stored key and server key.
+        "ALTER TABLE accounts ADD COLUMN scram_sha1 BLOB",
+        "ALTER TABLE accounts ADD COLUMN scram_sha256 BLOB",
+        // CramSecret: only where somebody asked for it.
+        "ALTER TABLE accounts ADD COLUMN cram_md5 BLOB",
+        // LoginScopes; expires 0: never; used 0: not yet.
+        """
+        CREATE TABLE app_passwords(domain BLOB NOT NULL, local BLOB NOT NULL, id INTEGER NOT NULL,
+          name BLOB NOT NULL, scopes INTEGER NOT NULL, created INTEGER NOT NULL,
+          expires INTEGER NOT NULL, used INTEGER NOT NULL, scram_sha1 BLOB,
+          scram_sha256 BLOB NOT NULL, PRIMARY KEY(domain, local, id)) WITHOUT ROWID
+        """,
+        // By an owner. until 0: until it is taken back.
+        """
+        CREATE TABLE bans(network BLOB PRIMARY KEY, since INTEGER NOT NULL,
+          until INTEGER NOT NULL) WITHOUT ROWID
+        """,
+        // Random octets of this installation.
+        "CREATE TABLE secrets(name BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
     ]
 }

@@ -34,14 +34,18 @@ enum DirectoryText {
             columns: [
                 ("domain", .text), ("local", .text), ("created", .number), ("hash", .text),
                 ("state", .number), ("quota_octets", .number), ("quota_messages", .number),
+                ("scram_salt", .text), ("scram_iterations", .number), ("scram_sha1", .text),
+                ("scram_sha256", .text), ("cram_md5", .text),
             ],
             select: """
-                SELECT domain, local, created, hash, state, quota_octets, quota_messages
+                SELECT domain, local, created, hash, state, quota_octets, quota_messages,
+                  scram_salt, scram_iterations, scram_sha1, scram_sha256, cram_md5
                   FROM accounts ORDER BY domain, local
                 """,
             insert: """
                 INSERT INTO accounts(domain, local, created, hash, state, quota_octets,
-                  quota_messages) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                  quota_messages, scram_salt, scram_iterations, scram_sha1, scram_sha256, cram_md5)
+                  VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
                 """),
         Table(
             name: "domain_settings",
@@ -94,6 +98,24 @@ enum DirectoryText {
             insert: """
                 INSERT INTO renames(domain, local, new_domain, new_local) VALUES(?1, ?2, ?3, ?4)
                 """),
+        Table(
+            name: "app_passwords",
+            columns: [
+                ("domain", .text), ("local", .text), ("id", .number), ("name", .text),
+                ("scopes", .number), ("created", .number), ("expires", .number),
+                ("used", .number), ("scram_sha1", .text), ("scram_sha256", .text),
+            ],
+            select: """
+                SELECT domain, local, id, name, scopes, created, expires, used, scram_sha1,
+                  scram_sha256 FROM app_passwords ORDER BY domain, local, id
+                """,
+            insert: """
+                INSERT INTO app_passwords VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                """),
+        Table(
+            name: "bans", columns: [("network", .text), ("since", .number), ("until", .number)],
+            select: "SELECT network, since, until FROM bans ORDER BY network",
+            insert: "INSERT INTO bans VALUES(?1, ?2, ?3)"),
     ]
 
     // MARK: - Writing

@@ -3,6 +3,7 @@
 // What smtpd asks of msgstored, through the door `deliver`.
 
 import Mail
+import SASL
 import Transport
 import Wire
 
@@ -30,11 +31,24 @@ package final class DeliveryClient {
     package func authenticate(
         _ credentials: Credentials
     ) async throws(StoreFailure) -> (SessionHandle, EmailAddress) {
-        guard
-            case .authenticated(let session, let account) = try await link.ask(
-                .authenticate(credentials))
-        else { throw .unavailable }
-        return (session, account)
+        switch try await link.ask(.authenticate(credentials)) {
+        case .authenticated(let session, let account): return (session, account)
+        case .access(.refused): throw .badCredentials
+        default: throw .unavailable
+        }
+    }
+
+    /// A name and password without an exchange, or an exchange.
+    package func logIn(
+        _ response: PlainResponse, _ client: LoginClient
+    ) async -> LoginOutcome<(SessionHandle, EmailAddress)> {
+        await link.logIn(response, client).map { ($0.handle, $0.account) }
+    }
+
+    package func logIn<E: Error>(
+        _ attempt: LoginAttempt, answer: ([UInt8]) async throws(E) -> [UInt8]?
+    ) async throws(E) -> LoginOutcome<(SessionHandle, EmailAddress)> {
+        try await link.logIn(attempt, answer: answer).map { ($0.handle, $0.account) }
     }
 
     /// The session is over. Does not wait.

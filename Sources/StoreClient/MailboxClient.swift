@@ -3,6 +3,7 @@
 // What imapd and pop3d ask of msgstored, through the door `mailbox`.
 
 import Mail
+import SASL
 import Transport
 import Wire
 
@@ -13,11 +14,30 @@ package final class MailboxClient {
     package init(_ link: StoreLink) { self.link = link }
 
     package func login(_ credentials: Credentials) async throws(StoreFailure) -> MailboxSession {
-        guard
-            case .authenticated(let session, let account) = try await link.ask(
-                .authenticate(credentials))
-        else { throw .unavailable }
-        return MailboxSession(link: link, handle: session, account: account)
+        switch try await link.ask(.authenticate(credentials)) {
+        case .authenticated(let session, let account):
+            return MailboxSession(link: link, handle: session, account: account)
+        case .access(.refused): throw .badCredentials
+        default: throw .unavailable
+        }
+    }
+
+    /// A name and password that came without an exchange.
+    package func logIn(
+        _ response: PlainResponse, _ client: LoginClient
+    ) async -> LoginOutcome<MailboxSession> {
+        await link.logIn(response, client).map(session)
+    }
+
+    /// Runs the exchange of a mechanism; `answer` sends a challenge and reads its answer.
+    package func logIn<E: Error>(
+        _ attempt: LoginAttempt, answer: ([UInt8]) async throws(E) -> [UInt8]?
+    ) async throws(E) -> LoginOutcome<MailboxSession> {
+        try await link.logIn(attempt, answer: answer).map(session)
+    }
+
+    private func session(_ login: StoreLogin) -> MailboxSession {
+        MailboxSession(link: link, handle: login.handle, account: login.account)
     }
 }
 

@@ -103,6 +103,8 @@ package final class StoreLink {
 
     var now: MonotonicInstant { context.now }
 
+    func pause(_ duration: Duration) async { await context.sleep(duration) }
+
     private func start(
         _ request: Request, _ call: PendingCall, on connection: Connection
     ) throws(StoreFailure) {

@@ -14,6 +14,8 @@ extension DoorConnection {
     func perform(_ request: Request, _ id: UInt32) async throws(StoreFailure) -> Reply? {
         switch request {
         case .authenticate(let credentials): return try await authenticate(credentials)
+        case .attempt(let attempt, let client): return try await self.attempt(attempt, client)
+        case .access(let request): return try await access(request)
         case .logout(let handle):
             end(try session(handle))
             return .done

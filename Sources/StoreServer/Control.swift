@@ -169,9 +169,9 @@ extension DoorConnection {
         switch change {
         case .add(let address, let password, let hash):
             try await checkCanAdd(address)  // before a hash is spent on it
-            let hash = try await passwordHash(password, hash)
+            let (hashed, keys) = try await secrets(password, hash, salt: ScramSalt.make())
             try await onDirectory { directory throws(StoreError) in
-                try directory.addAccount(address, passwordHash: hash)
+                try directory.addAccount(address, passwordHash: hashed, keys: keys)
             }
             // Made now, so that a disk that does not work is noticed now.
             let account = try await existing(address)
@@ -188,9 +188,12 @@ extension DoorConnection {
             Log.info("account added", [LogField("account", account.address.octets)])
         case .setPassword(let address, let password, let hash):
             let account = try await existing(address)
-            let hash = try await passwordHash(password, hash)
+            let salt = try await onDirectory(changes: false) { directory throws(StoreError) in
+                try directory.scramSalt(account.address)
+            }
+            let (made, keys) = try await secrets(password, hash, salt: salt)
             try await onDirectory { directory throws(StoreError) in
-                try directory.setPassword(account.address, passwordHash: hash)
+                try directory.setPassword(account.address, passwordHash: made, keys: keys)
             }
             Log.info("password set", [LogField("account", account.address.octets)])
         case .remove(let address, let keepMail):
@@ -198,26 +201,30 @@ extension DoorConnection {
         }
     }
 
-    private func passwordHash(
-        _ password: [UInt8], _ given: [UInt8]
-    ) async throws(StoreFailure) -> [UInt8] {
+    /// The hash to keep, and keys for SCRAM if the password is known.
+    private func secrets(
+        _ password: [UInt8], _ given: [UInt8], salt: ScramSalt
+    ) async throws(StoreFailure) -> ([UInt8], PasswordKeys?) {
         if !given.isEmpty {
-            guard PasswordHash.isSupported(given) else { throw .notPermitted }
-            return given
+            guard StoredPassword(given) != nil else { throw .notPermitted }
+            return (given, nil)
         }
         let parameters = core.hashing.parameters
-        let made = await core.hashing.run { () -> Result<[UInt8], PasswordHashError> in
+        let logins = core.logins
+        let made = await core.hashing.run {
+            () -> Result<([UInt8], PasswordKeys?), PasswordHashError> in
             do throws(PasswordHashError) {
-                return .success(try PasswordHash.make(password, parameters))
+                return .success(
+                    (try PasswordHash.make(password, parameters), logins.keys(password, salt)))
             } catch {
                 return .failure(error)
             }
         }
-        guard case .success(let hash) = made else {
+        guard case .success(let result) = made else {
             Log.error("password not hashed")
             throw .unavailable
         }
-        return hash
+        return result
     }
 
     /// From here on its sessions are stale and its mail is refused; then the mail goes.

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Logins, recipients, staged files and deliveries. A delivery is answered when the message is
+// Recipients, staged files and deliveries. A delivery is answered when the message is
 // durable for every recipient, or stored for none. RFC 5321 §6.1.
 
 import Bytes
-import Crypto
 import Mail
 import Store
 import Synchronization
@@ -13,80 +12,6 @@ import Transport
 import Wire
 
 extension DoorConnection {
-    // MARK: - Logins
-
-    func authenticate(_ credentials: Credentials) async throws(StoreFailure) -> Reply {
-        let core = core
-        let checked = await core.hashing.run { Self.check(credentials, core) }
-        let service = Self.label(credentials.service)
-        guard let checked else {
-            core.metrics.logins.increment([service, "busy"])
-            throw .unavailable
-        }
-        switch checked {
-        case .success(let account?):
-            let session = try makeSession(account)
-            core.metrics.logins.increment([service, "accepted"])
-            return .authenticated(session.handle, account.address)
-        case .success(nil):
-            core.metrics.logins.increment([service, "refused"])
-            throw .badCredentials
-        case .failure(let error):
-            core.metrics.logins.increment([service, "failed"])
-            Log.error("password not checked", [LogField("reason", "\(error)")])
-            throw .unavailable
-        }
-    }
-
-    /// Only names that we know become labels.
-    private static func label(_ service: [UInt8]) -> String {
-        for name in ["imap", "pop3", "smtp"] where service.elementsEqual(name.utf8) { return name }
-        return "other"
-    }
-
-    /// The account, or nil. Takes one hash's time whether there is such an account or not.
-    private static func check(
-        _ credentials: Credentials, _ core: StoreCore
-    ) -> Result<AccountRef?, StoreError> {
-        do throws(StoreError) {
-            var account: AccountRef?
-            var hash: [UInt8]?
-            if let address = EmailAddress(splitting: credentials.authenticationID) {
-                account = try core.addresses.account(address)
-                if let account { hash = try core.directory.passwordHash(account.address) }
-            }
-            let matches: Bool
-            do throws(PasswordHashError) {
-                matches = try PasswordHash.verify(
-                    credentials.password, hash ?? core.hashing.decoy)
-            } catch .tooLong {
-                matches = false
-            } catch {
-                throw StoreError.file("verify password", errno: 0)
-            }
-            guard matches, hash != nil, let account else { return .success(nil) }
-            // RFC 4616 §2: acting for somebody else is not offered.
-            let authorizationID = credentials.authorizationID
-            guard
-                authorizationID.isEmpty
-                    || authorizationID.equalsIgnoringASCIICase(credentials.authenticationID)
-            else { return .success(nil) }
-            guard !core.addresses.isBlocked(account.address) else {
-                Log.warn(
-                    "login disabled",
-                    [
-                        LogField("account", account.address.octets),
-                        LogField("rip", credentials.remote),
-                        LogField("session", credentials.session.description),
-                    ])
-                return .success(nil)
-            }
-            return .success(account)
-        } catch {
-            return .failure(error)
-        }
-    }
-
     // MARK: - Recipients
 
     func lookup(_ address: EmailAddress) async throws(StoreFailure) -> Lookup {

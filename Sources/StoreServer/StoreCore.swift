@@ -19,6 +19,7 @@ package final class StoreCore: Sendable {
     let addresses: AddressBook
     let usages: UsageBook
     let hashing: Hashing
+    let logins: Logins
     let watchers = WatchRegistry()
     let notifier: any Notifier
     /// Of what connections hold; they end with this process.
@@ -44,7 +45,7 @@ package final class StoreCore: Sendable {
 
     private init(
         root: MailRoot, directory: Directory, addresses: AddressBook, usages: UsageBook,
-        hashing: Hashing, metrics: StoreMetrics, laneCount: Int, openAccounts: Int,
+        hashing: Hashing, logins: Logins, metrics: StoreMetrics, laneCount: Int, openAccounts: Int,
         startedAt: SecondsSince1970,
         notifier: any Notifier = LocalNotifier(), leases: any LeaseStore = LocalLeases()
     ) {
@@ -53,6 +54,7 @@ package final class StoreCore: Sendable {
         self.addresses = addresses
         self.usages = usages
         self.hashing = hashing
+        self.logins = logins
         self.metrics = metrics
         self.startedAt = startedAt
         self.notifier = notifier
@@ -122,7 +124,8 @@ package final class StoreCore: Sendable {
         }
         let core = StoreCore(
             root: root, directory: directory, addresses: addresses, usages: usages,
-            hashing: hashing, metrics: metrics,
+            hashing: hashing,
+            logins: try Logins(directory, addresses, hashing, suite, metrics), metrics: metrics,
             laneCount: laneCount, openAccounts: settings.openDatabases,
             startedAt: SecondsSince1970(WallClock.seconds()))
         core.indexer.apply(settings)
@@ -166,6 +169,7 @@ package final class StoreCore: Sendable {
             }
         }
         addresses.apply(suite)
+        logins.apply(suite)
         indexer.apply(suite.msgstored)
         quotaWarnings.apply(suite)
     }
@@ -255,6 +259,7 @@ package final class StoreCore: Sendable {
 
     /// Writes file names behind and closes idle accounts.
     func housekeep() async {
+        logins.countBans()
         let copied = directory
         await run { Self.writeCopy(of: copied) }
         for folder in watchers.unwatched { await lookAt(folder.account, folder.mailbox) }

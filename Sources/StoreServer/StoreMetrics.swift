@@ -40,8 +40,12 @@ struct StoreMetrics: Sendable {
     let deliveredMessages = Metrics.shared.counter(
         "msgstored_delivered_messages_total", help: "Messages delivered, one per recipient.")
     let logins = Metrics.shared.counter(
-        "msgstored_auth_total", help: "Password checks, by service and result.",
+        "msgstored_auth_total", help: "Attempts to log in, by service and result.",
         labels: ["service", "result"])
+    let bans = Metrics.shared.counter(
+        "msgstored_auth_bans_total", help: "Networks banned for failed logins.")
+    let activeBans = Metrics.shared.gauge(
+        "msgstored_auth_bans", help: "Networks that are banned now, by failures or an owner.")
     let sessions = Metrics.shared.gauge(
         "msgstored_sessions", help: "Logins that are open on connections of front daemons.")
     let connections = Metrics.shared.gauge(

@@ -49,6 +49,11 @@ package enum ReplyCode: UInt16, CaseIterable, Sendable {
     case undeleted = 0x8045
     case removedAccounts = 0x8046
     case directoryRestored = 0x8047
+    case loginRefused = 0x8060
+    case scramParameters = 0x8061
+    case proven = 0x8062
+    case appPasswords = 0x8063
+    case bans = 0x8064
     /// A part: the next octets of a reply that is too long for one frame. The last octets come in
     /// the frame with the reply's own opcode.
     case fragment = 0x80FF
@@ -121,6 +126,7 @@ extension Reply {
         case .indexOptimized: .indexOptimized
         case .directory(let reply): reply.code
         case .backup(let reply): reply.code
+        case .access(let reply): reply.code
         }
     }
 
@@ -197,6 +203,7 @@ extension Reply {
             encoder.put(after)
         case .directory(let reply): reply.encode(into: &encoder)
         case .backup(let reply): reply.encode(into: &encoder)
+        case .access(let reply): reply.encode(into: &encoder)
         }
     }
 
@@ -267,6 +274,11 @@ extension Reply {
                 throw .unknownOpcode(code.rawValue)
             }
             self = .backup(reply)
+        case .loginRefused, .scramParameters, .proven, .appPasswords, .bans:
+            guard let reply = try AccessReply(code, from: &decoder) else {
+                throw .unknownOpcode(code.rawValue)
+            }
+            self = .access(reply)
         case .fragment: throw .unknownOpcode(code.rawValue)  // put together before it is decoded
         }
         try decoder.finish()

@@ -140,6 +140,8 @@ package enum Reply: Equatable, Sendable {
     /// Addresses, rights, quota: Directory.swift.
     case directory(DirectoryReply)
     case backup(BackupReply)
+    /// Logins, app passwords, bans: Authentication.swift.
+    case access(AccessReply)
 
     /// Longer bodies travel as descriptors (measured: equal at 4 KiB, descriptors win from 16 on).
     package static let inlineBodyLimit = 16 << 10

@@ -51,6 +51,8 @@ extension Request {
         case .createAs: .createAs
         case .place: .place
         case .backup(let request): request.code
+        case .attempt: .attempt
+        case .access(let request): request.code
         }
     }
 
@@ -93,6 +95,10 @@ extension Request {
             encoder.put(name, limit: WireLimit.domain)
         case .changeAccount(let change): change.encode(into: &encoder)
         case .backup(let request): request.encode(into: &encoder)
+        case .attempt(let attempt, let client):
+            attempt.encode(into: &encoder)
+            client.encode(into: &encoder)
+        case .access(let request): request.encode(into: &encoder)
         default: encodeMailboxRequest(into: &encoder)
         }
     }
@@ -199,6 +205,8 @@ extension Request {
     package init(_ code: RequestCode, from decoder: inout Decoder) throws(WireError) {
         switch code {
         case .authenticate: self = .authenticate(try decoder.credentials())
+        case .attempt:
+            self = .attempt(try Attempt(from: &decoder), try LoginClient(from: &decoder))
         case .logout: self = .logout(try decoder.sessionHandle())
         case .stage: self = .stage
         case .unstage: self = .unstage(try decoder.stageToken())
@@ -233,16 +241,7 @@ extension Request {
                 try decoder.sessionHandle(), try decoder.mailboxName(),
                 try decoder.choice(OpenMode.self, "open mode"))
         case .close: self = .close(try decoder.sessionHandle(), try decoder.mailboxID())
-        case .changes:
-            self = .changes(
-                try decoder.sessionHandle(), try decoder.mailboxID(),
-                since: try decoder.integer(UInt64.self))
-        case .createAs:
-            self = .createAs(
-                try decoder.sessionHandle(), try decoder.mailboxName(),
-                try decoder.choice(SpecialUse.self, "special use"),
-                uidValidity: try decoder.integer(UInt32.self))
-        case .append, .place, .store, .copy, .expunge, .read, .search,
+        case .append, .changes, .createAs, .place, .store, .copy, .expunge, .read, .search,
             .summaries, .resume:
             self = try Self.messageRequest(code, &decoder)
         case .listDomains: self = .listDomains
@@ -272,6 +271,12 @@ extension Request {
                 throw .unknownOpcode(code.rawValue)
             }
             self = .backup(request)
+        case .addAppPassword, .listAppPasswords, .removeAppPassword, .listBans, .addBan,
+            .removeBan, .setCramSecret:
+            guard let request = try AccessRequest(code, from: &decoder) else {
+                throw .unknownOpcode(code.rawValue)
+            }
+            self = .access(request)
         }
         try decoder.finish()
     }
@@ -280,6 +285,12 @@ extension Request {
         _ code: RequestCode, _ decoder: inout Decoder
     ) throws(WireError) -> Request {
         let session = try decoder.sessionHandle()
+        if code == .createAs {
+            return .createAs(
+                session, try decoder.mailboxName(),
+                try decoder.choice(SpecialUse.self, "special use"),
+                uidValidity: try decoder.integer(UInt32.self))
+        }
         if code == .place {
             let name = try decoder.mailboxName()
             let wanted = PlacedUID(
@@ -299,6 +310,8 @@ extension Request {
         }
         let mailbox = try decoder.mailboxID()
         switch code {
+        case .changes:
+            return .changes(session, mailbox, since: try decoder.integer(UInt64.self))
         case .store:
             let uids = try decoder.ranges()
             let operation = try decoder.choice(FlagOperation.self, "flag operation")

@@ -126,8 +126,10 @@ package enum AccountChange: Equatable, Sendable {
 }
 
 package enum Request: Equatable, Sendable {
-    // Doors deliver and mailbox; control all but `authenticate`
-    case authenticate(Credentials)  // .authenticated
+    // Doors deliver and mailbox; control all but the first two
+    case authenticate(Credentials)  // .authenticated or .access(.refused)
+    /// Another mechanism: Authentication.swift. As above, or what `Attempt` says.
+    case attempt(Attempt, LoginClient)
     case logout(SessionHandle)  // .done
     case stage  // .staged, with a writable descriptor
     case unstage(StageToken)  // .done; the file is forgotten
@@ -201,6 +203,8 @@ package enum Request: Equatable, Sendable {
         body: MessageBody
     )  // .appended
     case backup(BackupRequest)  // .backup, or .done
+    /// App passwords and bans: Authentication.swift.
+    case access(AccessRequest)
 }
 
 /// Sent by the store without being asked.

@@ -5,11 +5,12 @@
 
 /// The numbers of the requests. The high octet groups them by door.
 package enum RequestCode: UInt16, CaseIterable, Sendable {
-    // Doors deliver and mailbox; control all but the first
+    // Doors deliver and mailbox; control all but `authenticate` and `attempt`
     case authenticate = 0x0101
     case logout = 0x0102
     case stage = 0x0103
     case unstage = 0x0104
+    case attempt = 0x0110
 
     // Door deliver
     case checkRecipient = 0x0201
@@ -78,13 +79,22 @@ package enum RequestCode: UInt16, CaseIterable, Sendable {
     case listRetained = 0x0566
     case undelete = 0x0567
     case listRemoved = 0x0568
+    case addAppPassword = 0x0590
+    case listAppPasswords = 0x0591
+    case removeAppPassword = 0x0592
+    case listBans = 0x0593
+    case addBan = 0x0594
+    case removeBan = 0x0595
+    case setCramSecret = 0x0596
 }
 
 extension Door {
     /// Whether a request with this opcode may come through this door.
     package func allows(_ code: RequestCode) -> Bool {
         switch code.rawValue >> 8 {
-        case 0x01: self == .deliver || self == .mailbox || self == .control && code != .authenticate
+        case 0x01:
+            self == .deliver || self == .mailbox
+                || self == .control && code != .authenticate && code != .attempt
         case 0x02: self == .deliver
         case 0x03: self == .mailbox || self == .control
         case 0x04: self == .queue

@@ -126,6 +126,9 @@ enum AccountCommands {
             throw try missing(address, &client)
         }
         let given = try Password.given(invocation, for: address.text)
+        guard given.hash.isEmpty || !invocation.has("cram-md5") else {
+            throw Failure(.usage, "--cram-md5 needs the password, not its hash")
+        }
         let reply = try client.call(
             .changeAccount(
                 .setPassword(address: address, password: given.password, hash: given.hash)))
@@ -134,6 +137,10 @@ enum AccountCommands {
         case .failure(.noSuchAccount), .failure(.noSuchDomain):
             throw try missing(address, &client)
         default: throw Store.unexpected(reply)
+        }
+        if invocation.has("cram-md5") {
+            let kept = try client.call(.access(.setCramSecret(address, password: given.password)))
+            guard kept == .done else { throw Store.unexpected(kept) }
         }
         if invocation.json {
             var members: [(name: String, value: JSON)] = [("address", .string(address.text))]

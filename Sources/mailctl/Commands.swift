@@ -7,7 +7,8 @@ enum Commands {
         configCommands + domainCommands + domainMoreCommands + accountCommands
         + accountSettingCommands + addressCommands + indexCommands
         + MailboxCommands.all + MessageCommands.all + ImportCommands.all + ExportCommands.all
-        + backupCommands + SearchCommands.all + [RollbackCommand.command] + suiteCommands
+        + backupCommands + AccessCommands.all + SearchCommands.all + [RollbackCommand.command]
+        + suiteCommands
         + otherCommands
 
     static func isPrefix(_ path: [String]) -> Bool {
@@ -82,8 +83,11 @@ enum Commands {
             name: "password-file", value: "FILE", doc: "Read it from the first line of FILE."),
         Option(name: "generate", value: nil, doc: "Make one and print it once."),
         Option(
-            name: "hash", value: "PHC",
-            doc: "Take a finished argon2id hash: '$argon2id$v=19$m=...'."),
+            name: "hash", value: "HASH",
+            doc: "Take a finished hash: '$argon2id$...', crypt(3), or Dovecot's {SCHEME}."),
+        Option(
+            name: "allow-weak", value: nil,
+            doc: "Take also a hash that is easily undone (MD5, DES, unsalted)."),
     ]
 
     private static let accountCommands: [Command] = [
@@ -98,7 +102,12 @@ enum Commands {
             run: AccountCommands.add),
         Command(
             path: ["account", "password"], arguments: "ADDRESS", count: 1...1,
-            options: passwordOptions, summary: "Set the password of an account",
+            options: passwordOptions + [
+                Option(
+                    name: "cram-md5", value: nil,
+                    doc: "Keep also what CRAM-MD5 needs, for old devices; it is easily undone.")
+            ],
+            summary: "Set the password of an account",
             run: AccountCommands.password),
         Command(
             path: ["account", "remove"], arguments: "ADDRESS", count: 1...1,

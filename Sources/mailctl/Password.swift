@@ -53,10 +53,15 @@ enum Password {
             return Given(password: Array(password.utf8), generated: password)
         case "hash":
             let hash = Array((invocation.value("hash") ?? "").utf8)
-            guard PasswordHash.isSupported(hash) else {
+            guard let stored = StoredPassword(hash) else {
                 throw Failure(
                     .badData, "that hash cannot be checked here",
                     hints: ["give an argon2id hash: '$argon2id$v=19$m=19456,t=2,p=1$...'"])
+            }
+            guard !stored.isWeak || invocation.has("allow-weak") else {
+                throw Failure(
+                    .badData, "that hash is easily undone",
+                    hints: ["set a new password instead, or say --allow-weak"])
             }
             return Given(hash: hash)
         default: return Given(password: try asked(address))

@@ -18,7 +18,7 @@ import Testing
         let suite = try #require(result.suite, "\(result.report)")
         #expect(suite.smtpd.maxMessageSize == 10_485_760)
         #expect(suite.imapd.maxClients == 6)
-        #expect(suite.smtpd.auth.methods == ["login", "plain"])
+        #expect(suite.server.auth.methods == ["login", "plain"])
         #expect(suite.smtpd.auth.required)
         // One default listener is moved; the others stay.
         #expect(suite.smtpd.listeners.count == 3)

@@ -176,7 +176,7 @@ import Testing
         #expect(suite.imapd.specialUse.junk == "Junk")
         #expect(suite.msgstored.argon2.memoryKiB == 65_536)
         #expect(suite.smtpd.allowedRelays.count == 3)
-        #expect(suite.smtpd.auth.methods == ["login"])
+        #expect(suite.server.auth.methods == ["login"])
     }
 
     @Test func `mail lies below the state directory unless it is told otherwise`() {

@@ -131,7 +131,7 @@ struct ServerMachineTests {
             ])
         #expect(
             machine.received(.auth(mechanism: octets("PLAIN"), initial: octets("AA==")))
-                == .authenticate(.plain, initial: octets("AA==")))
+                == .authenticate(octets("PLAIN"), initial: octets("AA==")))
     }
 
     @Test func `the third wrong password closes the connection`() {

@@ -235,7 +235,7 @@ private let refused: [(String, Door, [UInt8])] = [
             _ = try await client.login(credentials(dave, password: Array("two")))
         }
         #expect(throws: ControlError.refused(.notPermitted)) {
-            try control.change(.setPassword(address: dave, password: [], hash: Array("{PLAIN}x")))
+            try control.change(.setPassword(address: dave, password: [], hash: Array("{NOPE}x")))
         }
         try control.rebuildIndex(dave)
         let status = try control.status()

@@ -199,7 +199,9 @@ func `a door lets only its own requests through`(door: Door) {
             case .deliver: group == 1 || group == 2
             case .mailbox: group == 1 || group == 3
             case .queue: group == 4
-            case .control: group == 5 || group == 3 || group == 1 && code != .authenticate
+            case .control:
+                group == 5 || group == 3
+                    || group == 1 && code != .authenticate && code != .attempt
             }
         #expect(door.allows(opcode: code.rawValue) == expected)
     }

@@ -64,7 +64,7 @@ let package = Package(
         pure("SASL", ["Bytes"]),
         pure("Crypto", ["Bytes", "CArgon2", "CCrypt", "CSSL"]),
         pure("Wire", ["Bytes", "IDNA", "Mail"], also: [.enableExperimentalFeature("Lifetimes")]),
-        pure("Config", ["Bytes", "Mail", "CToml"]),
+        pure("Config", ["Bytes", "IDNA", "Mail", "CToml"]),
 
         // 2 · machine: may use pure targets and the machine targets above them
         machine("Telemetry", ["Bytes", "CSystemd"]),
@@ -110,7 +110,7 @@ let package = Package(
         program(
             "mailctl",
             [
-                "Bytes", "Mail", "MIME", "IMAP", "Interchange", "Wire", "Crypto", "Config",
+                "Bytes", "IDNA", "Mail", "MIME", "IMAP", "Interchange", "Wire", "Crypto", "Config",
                 "CLinux", "CSSL", "Store",
             ]),
 

@@ -3,6 +3,8 @@
 // MAIL_<SECTION>__<KEY> and the names that other programs used; `..._FILE` reads the value from a
 // file. A name that begins with MAIL_ and means nothing is an error: it was meant for us.
 
+import IDNA
+
 extension Reader {
     /// Values longer than this are refused; nothing in mail.toml needs more.
     static let variableLimit = 64 << 10
@@ -109,9 +111,12 @@ extension Reader {
     private mutating func assignDomains(_ value: String) {
         var names: [String] = []
         for part in value.split(separator: ",") {
-            let name = trimmed(String(part)).lowercased()
-            guard isHostName(name) else {
-                return reportError("`\(name)` is not a domain name")
+            let given = trimmed(String(part))
+            let name = DomainName.ascii(Array(given.utf8)).map {
+                String(decoding: $0, as: UTF8.self)
+            }
+            guard let name, isHostName(name) else {
+                return reportError("`\(given)` is not a domain name")
             }
             if !names.contains(name) { names.append(name) }
             if case .environment(let variable) = source {

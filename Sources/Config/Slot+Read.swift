@@ -3,6 +3,7 @@
 // Putting a value of mail.toml or of the environment into its place, or saying why not.
 
 import Bytes
+import IDNA
 
 extension Slot {
     /// Checks `value` and puts it into `root`.
@@ -82,13 +83,16 @@ extension Value {
         switch rule {
         case .any: break
         case .hostName:
-            guard text.isEmpty || isHostName(text) else {
+            // In any script; kept as A-labels, as everything that compares domains has them.
+            let name = DomainName.ascii(Array(text.utf8)).map {
+                String(decoding: $0, as: UTF8.self)
+            }
+            guard let name, name.isEmpty || isHostName(name) else {
                 throw ValueError(
                     message: "`\(text)` is not a host name",
-                    label: text.utf8.contains { $0 >= 0x80 }
-                        ? "write it in its xn-- form" : "letters, digits, `-` and `.` only")
+                    label: "letters, digits, `-` and `.` only")
             }
-            return text.lowercased()
+            return name
         case .absolutePath, .optionalPath:
             if case .optionalPath = rule, text.isEmpty { break }
             guard text.hasPrefix("/") else {

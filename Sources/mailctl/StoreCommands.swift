@@ -3,6 +3,7 @@
 // `mailctl domain` and `mailctl account`: what lives in the store.
 
 import Config
+import IDNA
 import Mail
 import Wire
 
@@ -51,20 +52,21 @@ enum Store {
 
 enum DomainCommands {
     private static func name(_ invocation: Invocation) throws(Failure) -> [UInt8] {
-        let text = invocation.arguments[0].lowercased()
-        let labels = text.utf8.split(separator: 0x2E, omittingEmptySubsequences: false)
+        // A name in any script becomes the one spelling that the store keeps.
+        let name = DomainName.ascii(Array(invocation.arguments[0].utf8)) ?? []
+        let labels = name.split(separator: 0x2E, omittingEmptySubsequences: false)
         let isName = labels.allSatisfy { label in
             (1...63).contains(label.count) && label.first != 0x2D && label.last != 0x2D
                 && label.allSatisfy { octet in
                     (0x61...0x7A).contains(octet) || (0x30...0x39).contains(octet) || octet == 0x2D
                 }
         }
-        guard isName, text.utf8.count <= 253 else {
+        guard isName, name.count <= 253 else {
             throw Failure(
                 .badData, "`\(invocation.arguments[0])` is not a domain name",
-                hints: ["letters, digits, `-` and `.`; others in their xn-- form"])
+                hints: ["letters of any script, digits, `-` and `.`"])
         }
-        return Array(text.utf8)
+        return name
     }
 
     static func add(_ invocation: Invocation) throws(Failure) -> ExitCode {

@@ -27,6 +27,18 @@ import Testing
         #expect(suite.domains == ["example.com"])
     }
 
+    @Test func `domains in any script have one spelling`() throws {
+        let result = load(
+            smallest + "[[domains]]\nname = 'B\u{dc}cher.example'\n",
+            ["MAIL_HOSTNAME": "m\u{e4}il.example"])
+        let suite = try #require(result.suite, "\(result.report)")
+        #expect(suite.domains == ["example.com", "xn--bcher-kva.example"])
+        #expect(suite.smtpd.hostname == "xn--mil-qla.example")
+        for wrong in ["a\u{ff0f}b.example", "\u{200d}.example", "a_b.example"] {
+            #expect(load(smallest + "[[domains]]\nname = '\(wrong)'\n").suite == nil)
+        }
+    }
+
     @Test func `the file of the smtpd seed loads`() throws {
         let result = load(
             """

@@ -252,7 +252,8 @@ extension Session {
             expecting: envelope.parameters.size ?? 4_096, isSubmission: account != nil
         ) { collector in
             let header = collector.scanner
-            var front = TraceFields.returnPath(from) + received + kept
+            // What we keep stands above our Received, where no sender can write.
+            var front = TraceFields.returnPath(from) + kept + received
             if let account, let submission = collector.submission {
                 if !header.hasDate {
                     front += Array("Date: ") + DateText.octets(seconds) + [.cr, .lf]

@@ -129,7 +129,7 @@ struct SubmissionMessageTests {
             stored.text.contains(
                 "X-Martlet-Envelope: RET=HDRS\r\n\tENVID=x+2By\r\n\tBODY=8BITMIME\r\n"
                     + "\tMT-PRIORITY=3\r\n\tNOTIFY=SUCCESS\r\n\tORCPT=rfc822;b@c.test\r\n"
-                    + "Original-Recipient: rfc822;b@c.test\r\n"))
+                    + "Original-Recipient: rfc822;b@c.test\r\nReceived: from "))
     }
 
     @Test func `a stranger's NOTIFY is kept but makes no report`() throws {

@@ -13,13 +13,13 @@ import Telemetry
 import Transport
 import Wire
 
-/// A message that comes in chunks.
-struct ChunkedMessage {
+/// A message that comes in chunks. A class, so that tiny chunks copy nothing.
+final class ChunkedMessage {
     let id: TraceID
     let collector: MessageCollector
-    var check = LineEndCheck()
+    private var check = LineEndCheck()
     /// For a message that was declared BINARYMIME.
-    var recoder: BinaryRecoder?
+    private var recoder: BinaryRecoder?
 
     init(_ id: TraceID, _ collector: MessageCollector, isBinary: Bool) {
         self.id = id
@@ -37,7 +37,7 @@ struct ChunkedMessage {
     }
 
     /// Takes the next octets.
-    mutating func take(_ piece: Span<UInt8>) {
+    func take(_ piece: Span<UInt8>) {
         if recoder != nil {
             recoder?.recode(piece, into: &collector.buffer)
         } else {
@@ -46,7 +46,7 @@ struct ChunkedMessage {
         }
     }
 
-    mutating func finish() {
+    func finish() {
         if recoder != nil {
             recoder?.finish(into: &collector.buffer)
         } else {
@@ -107,15 +107,15 @@ extension Session {
         _ size: Int, isLast: Bool
     ) async throws(ConnectionError) -> ServerMachine.Action {
         guard let envelope = machine.envelope else { preconditionFailure("BDAT without envelope") }
-        var message: ChunkedMessage
+        let message: ChunkedMessage
         if let chunked {
             message = chunked
         } else {
             let id = service.context.nextTraceID()
             message = ChunkedMessage(
                 id, collector(id, envelope), isBinary: envelope.parameters.terms.body == .binary)
+            chunked = message
         }
-        chunked = message
         var left = size
         while left > 0 {
             try await needInput()
@@ -134,7 +134,6 @@ extension Session {
             if message.fault != nil { message.collector.discard() }
             await message.collector.advance()
         }
-        chunked = message
         if let fault = message.fault {
             let reply = refuse(fault, envelope)
             return isLast
@@ -206,7 +205,8 @@ extension Session {
         if collector.scanner.hops > MessageCollector.hopLimit {
             return refuse(.loop, "loop", envelope)
         }
-        guard let submission = collector.submission, let handle else { return nil }
+        guard let submission = collector.submission else { return nil }
+        guard let handle else { return refuse(.tryAgain, "store-unavailable", envelope) }
         guard !submission.hasBadSender else {
             return refuse(.badAuthor, "author-syntax", envelope)
         }

@@ -52,6 +52,11 @@ class Store:
         for address in (CAROL, DAVE):
             suite.mailctl("account", "add", address, "--generate")
             suite.deliver(f"first-{address[0]}", address)
+        suite.mailctl("domain", "add", "second.test")
+        for name in ("yan", "zoe"):
+            suite.mailctl("account", "add", f"{name}@second.test", "--generate")
+            suite.deliver(f"for-{name}", f"{name}@second.test")
+        suite.mailctl("alias", "add", "both@second.test", "yan@second.test", "zoe@second.test")
         for number in range(4):
             suite.deliver(f"inbox-{number}")
         suite.deliver("bobs", BOB)
@@ -110,8 +115,9 @@ class Store:
         self.test.assertIn(done.returncode, good, f"{arguments}: {done.stdout} {done.stderr}")
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def accounts(self):
-        return {row["address"] for row in self.rows("account", "list")}
+    def accounts(self, domain="example.test"):
+        return {row["address"] for row in self.rows("account", "list")
+                if row["address"].endswith("@" + domain)}
 
     def mail(self, address):
         """Sorted (mailbox, subject) of an account's messages."""
@@ -266,6 +272,22 @@ class KillAt(unittest.TestCase):
 
         self.stop_everywhere(["account", "rename", ALICE, new], between,
                              lambda store: self.assertEqual(store.mail(new), ALICES))
+
+    def test_renaming_a_domain(self):
+        def between(store):
+            old, new = store.accounts("second.test"), store.accounts("third.test")
+            self.assertEqual(sorted([len(old), len(new)]), [0, 2], "half a domain")
+            after(store, (old | new).pop().split("@")[1])
+
+        def after(store, domain="third.test"):
+            for name in ("yan", "zoe"):
+                self.assertEqual(store.mail(f"{name}@{domain}"), [("INBOX", f"for-{name}")])
+            targets = [t for row in store.rows("alias", "list", domain) for t in
+                       row.get("targets", row.get("destinations", []))]
+            self.assertEqual(sorted(targets), [f"yan@{domain}", f"zoe@{domain}"])
+
+        self.stop_everywhere(["domain", "rename", "second.test", "third.test", "--yes"], between, after,
+                             is_done=lambda store: store.accounts("third.test"))
 
     def test_adding_an_account(self):
         new = "erin@example.test"

@@ -61,19 +61,23 @@ private func session(_ input: [UInt8]) {
 
 /// What was read can be written, and is read again as it was.
 private func check(_ command: Command) {
-    let line: [UInt8]
     switch command {
     case .rcpt(to: .address(let address), let parameters):
         precondition(address.local.count <= 64 && address.domain.count <= 255)
         precondition(address.domain.allSatisfy { $0 < 0x80 })
-        line = written("RCPT TO:<a@b>", parameters.terms.parameters)
-    case .mail(_, let parameters): line = written("MAIL FROM:<>", parameters.terms.parameters)
+        check(written("RCPT TO:<a@b>", parameters.terms.parameters), is: command)
+    case .mail(_, let parameters):
+        check(written("MAIL FROM:<>", parameters.terms.parameters), is: command)
     default: return
     }
+}
+
+private func check(_ line: [UInt8], is command: Command) {
     precondition(line.allSatisfy { $0 >= 0x20 && $0 != 0x7F })
     guard line.count <= Command.parameterLineLimit else { return }
     do throws(CommandError) {
-        switch (try Command(line.span), command) {
+        let again = try Command(line.span)
+        switch (again, command) {
         case (.mail(_, let left), .mail(_, let right)): precondition(left.terms == right.terms)
         case (.rcpt(_, let left), .rcpt(_, let right)): precondition(left.terms == right.terms)
         default: preconditionFailure("another command")

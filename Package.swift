@@ -57,31 +57,37 @@ let package = Package(
         pure("IDNA", ["Bytes", "CIDN2"]),
         pure("Mail", ["Bytes", "IDNA"]),
         pure("MIME", ["Bytes", "Mail"]),
-        pure("SMTP", ["Bytes", "IDNA", "Mail"]),
+        pure("Network", ["Bytes"]),
+        pure("SMTP", ["Bytes", "IDNA", "Mail", "Network"]),
         pure("IMAP", ["Bytes", "Mail", "MIME"]),
         pure("POP3", ["Bytes", "Mail"]),
         pure("Interchange", ["Bytes", "Mail", "MIME", "IMAP"]),
         pure("SASL", ["Bytes"]),
         pure("Crypto", ["Bytes", "CArgon2", "CCrypt", "CSSL"]),
         pure("Wire", ["Bytes", "IDNA", "Mail"], also: [.enableExperimentalFeature("Lifetimes")]),
-        pure("Config", ["Bytes", "IDNA", "Mail", "CToml"]),
+        pure("Config", ["Bytes", "IDNA", "Mail", "Network", "CToml"]),
 
         // 2 · machine: may use pure targets and the machine targets above them
         machine("Telemetry", ["Bytes", "CSystemd"]),
-        machine("Transport", ["Bytes", "Mail", "Telemetry", "CLinux", "CSSL"]),
+        machine("Transport", ["Bytes", "Mail", "Network", "Telemetry", "CLinux", "CSSL"]),
         machine(
             "Store", ["Bytes", "Mail", "MIME", "Crypto", "Transport", "CSQLite", "CLinux"]),
         machine(
             "StoreClient",
             ["Bytes", "Mail", "SASL", "Crypto", "Wire", "Telemetry", "Transport", "CLinux"]),
-        machine("Daemon", ["Bytes", "Config", "Telemetry", "Transport", "CSystemd", "CLinux"]),
+        machine(
+            "Daemon",
+            [
+                "Bytes", "Mail", "Network", "Config", "Telemetry", "Transport", "CSystemd",
+                "CLinux",
+            ]),
 
         // 3 · servers: may use pure and machine targets, never each other
         server(
             "SMTPServer",
             [
-                "Bytes", "Mail", "MIME", "SMTP", "SASL", "Wire", "Config", "Telemetry", "Transport",
-                "StoreClient", "Daemon",
+                "Bytes", "Mail", "MIME", "Network", "SMTP", "SASL", "Wire", "Config", "Telemetry",
+                "Transport", "StoreClient", "Daemon",
             ]),
         server(
             "IMAPServer",
@@ -118,7 +124,8 @@ let package = Package(
         tests("BytesTests", ["Bytes"]),
         tests("MailTests", ["Mail", "IDNA", "Bytes"]),
         tests("MIMETests", ["MIME", "Mail", "Bytes"]),
-        tests("SMTPTests", ["SMTP", "Mail", "Bytes"]),
+        tests("NetworkTests", ["Network", "Bytes"]),
+        tests("SMTPTests", ["SMTP", "Mail", "Network", "Bytes"]),
         tests("IMAPTests", ["IMAP", "MIME", "Mail", "Bytes"]),
         tests("POP3Tests", ["POP3", "Mail", "Bytes"]),
         tests("InterchangeTests", ["Interchange", "Mail", "Bytes"]),
@@ -128,13 +135,15 @@ let package = Package(
         tests("ConfigTests", ["Config", "Mail", "Bytes"]),
         tests("TelemetryTests", ["Telemetry", "Bytes"]),
         tests("TransportTests", ["Transport", "Telemetry", "Mail", "Bytes", "CLinux", "CSSL"]),
-        tests("DaemonTests", ["Daemon", "Transport", "Config", "Bytes"]),
+        tests(
+            "DaemonTests",
+            ["Daemon", "Transport", "Telemetry", "Network", "Config", "Bytes", "CLinux"]),
         tests("StoreTests", ["Store", "Crypto", "MIME", "Mail", "Bytes", "CLinux"]),
         tests(
             "SMTPServerTests",
             [
                 "SMTPServer", "SMTP", "StoreClient", "Wire", "Telemetry", "Transport", "Config",
-                "Daemon", "Mail", "Bytes", "CLinux",
+                "Daemon", "Mail", "Network", "Bytes", "CLinux",
             ]),
         tests(
             "StoreServerTests",
@@ -155,6 +164,7 @@ if Context.environment["FUZZ"] != nil {
         ("Interchange", ["Interchange", "Mail", "Bytes"]),
         ("SASL", ["SASL", "Bytes"]),
         ("Password", ["Crypto", "Bytes"]),
+        ("Network", ["Network", "Bytes"]),
         ("Wire", ["Wire", "Mail", "Bytes"]),
         ("Config", ["Config", "Mail", "Bytes"]),
     ]

@@ -13,6 +13,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
+#include <string.h>
 
 // What every server context has in common.
 static inline void martlet_ssl_context_defaults(SSL_CTX *context) {
@@ -26,6 +27,105 @@ static inline void martlet_ssl_context_defaults(SSL_CTX *context) {
 
 static inline int martlet_ssl_set_minimum(SSL_CTX *context, int is_tls13) {
     return (int)SSL_CTX_set_min_proto_version(context, is_tls13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+}
+
+// Which certificate a session shows is chosen by `choose` (RFC 6066 §3).
+static inline void martlet_ssl_on_server_name(SSL_CTX *context,
+                                              int (*choose)(SSL *, int *, void *), void *names) {
+    SSL_CTX_set_tlsext_servername_callback(context, choose);
+    SSL_CTX_set_tlsext_servername_arg(context, names);
+}
+
+// IANA's names of protocols (RFC 7301 §6); smtpd's are those that Exim uses.
+static const unsigned char martlet_protocols_smtp[] = "\4smtp\5esmtp";
+static const unsigned char martlet_protocols_imap[] = "\4imap";
+static const unsigned char martlet_protocols_pop3[] = "\4pop3";
+
+// A client that names protocols and not ours is refused (no_application_protocol): it, or who
+// stands between us, takes us for something else (ALPACA).
+static inline int martlet_choose_protocol(SSL *ssl, const unsigned char **out,
+                                          unsigned char *count, const unsigned char *theirs,
+                                          unsigned int size, void *kind) {
+    (void)ssl;
+    const unsigned char *ours = (const unsigned char *)kind;
+    unsigned char *chosen;
+    if (SSL_select_next_proto(&chosen, count, ours, (unsigned int)strlen((const char *)ours),
+                              theirs, size) != OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+// `kind`: 1 SMTP, 2 IMAP, 3 POP3.
+static inline void martlet_ssl_set_protocol(SSL_CTX *context, int kind) {
+    const unsigned char *ours = kind == 1   ? martlet_protocols_smtp
+                                : kind == 2 ? martlet_protocols_imap
+                                            : martlet_protocols_pop3;
+    SSL_CTX_set_alpn_select_cb(context, martlet_choose_protocol, (void *)ours);
+}
+
+// A certificate that cannot be verified is as good as none; martlet_ssl_client_name looks.
+static inline int martlet_verify_later(int is_good, X509_STORE_CTX *store) {
+    (void)is_good;
+    (void)store;
+    return 1;
+}
+
+// Asks clients for a certificate that one of the authorities in `file` has signed. Sessions are
+// not resumed then: a ticket would outlive a change of the authorities.
+static inline int martlet_ssl_ask_clients(SSL_CTX *context, const char *file, int is_required) {
+    if (SSL_CTX_load_verify_file(context, file) != 1) return 0;
+    STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(file);
+    if (names == NULL) return 0;
+    SSL_CTX_set_client_CA_list(context, names);
+    if (is_required)
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    else
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, martlet_verify_later);
+    return 1;
+}
+
+static inline void martlet_ssl_no_tickets(SSL_CTX *context) {
+    SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+    SSL_CTX_set_num_tickets(context, 0);
+}
+
+static inline int martlet_copy_name(const ASN1_STRING *string, unsigned char *room, int size) {
+    unsigned char *text = NULL;
+    int count = string == NULL ? -1 : ASN1_STRING_to_UTF8(&text, string);
+    if (count > 0 && count <= size) memcpy(room, text, (size_t)count);
+    OPENSSL_free(text);
+    return count > 0 && count <= size ? count : 0;
+}
+
+static inline int martlet_subject_name(X509 *certificate, int kind, unsigned char *room, int size) {
+    const X509_NAME *subject = X509_get_subject_name(certificate);
+    int place = X509_NAME_get_index_by_NID(subject, kind, -1);
+    if (place < 0) return 0;
+    return martlet_copy_name(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, place)), room,
+                             size);
+}
+
+// Whom a verified client certificate names: the first rfc822Name, else the subject's emailAddress,
+// else its common name. Returns octets, 0 if there is no such certificate or name.
+static inline int martlet_ssl_client_name(SSL *ssl, unsigned char *room, int size) {
+    X509 *certificate = SSL_get1_peer_certificate(ssl);
+    if (certificate == NULL) return 0;
+    int count = 0;
+    if (SSL_get_verify_result(ssl) == X509_V_OK) {
+        GENERAL_NAMES *names =
+            (GENERAL_NAMES *)X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+        for (int place = 0; count == 0 && place < sk_GENERAL_NAME_num(names); place++) {
+            const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, place);
+            if (name->type == GEN_EMAIL) count = martlet_copy_name(name->d.rfc822Name, room, size);
+        }
+        GENERAL_NAMES_free(names);
+        if (count == 0)
+            count = martlet_subject_name(certificate, NID_pkcs9_emailAddress, room, size);
+        if (count == 0) count = martlet_subject_name(certificate, NID_commonName, room, size);
+    }
+    X509_free(certificate);
+    return count;
 }
 
 // The name that a client asks for (RFC 6066 §3).

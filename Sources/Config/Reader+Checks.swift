@@ -29,6 +29,8 @@ extension Reader {
         suite.imapd.listeners = settings("imapd")
         suite.pop3d.listeners = settings("pop3d")
         checkAddresses()
+        checkRelays()
+        checkClientCertificates()
         checkCertificate("server", suite.server.tls, listeners: [])
         if suite.smtpd.isEnabled {
             checkCertificate("smtpd", suite.smtpd.tls, listeners: suite.smtpd.listeners)
@@ -66,7 +68,7 @@ extension Reader {
         }
     }
 
-    private func general(
+    func general(
         _ severity: Diagnostic.Severity, _ message: String, notes: [String] = []
     ) -> Diagnostic {
         Diagnostic(
@@ -101,6 +103,12 @@ extension Reader {
         }
         if !isOwn("min_version") { tls.minimumVersion = shared.minimumVersion }
         if !isOwn("ciphers") { tls.ciphers = shared.ciphers }
+        if !isOwn("ciphersuites") { tls.cipherSuites = shared.cipherSuites }
+        if !isOwn("sni_dir") { tls.namesDirectory = shared.namesDirectory }
+        if !isOwn("alpn") { tls.checksProtocol = shared.checksProtocol }
+        if !isOwn("session_tickets") { tls.sendsTickets = shared.sendsTickets }
+        if !isOwn("client_certificates") { tls.clientCertificates = shared.clientCertificates }
+        if !isOwn("client_ca_file") { tls.clientAuthorities = shared.clientAuthorities }
         return tls
     }
 
@@ -148,12 +156,20 @@ extension Reader {
             return nil
         }
         let isImplicit = mode == "smtps" || mode == "imaps" || mode == "pop3s"
-        return ListenerSettings(
+        var listener = ListenerSettings(
             name: draft.name, address: draft.address, mode: mode,
             tlsImplicit: isImplicit || draft.alwaysOnTLS, maxClients: draft.maxClients)
+        listener.maxClientsPerAddress = draft.maxClientsPerAddress
+        listener.maxMessageSize = draft.maxMessageSize
+        listener.maxRecipients = draft.maxRecipients
+        listener.expectsProxy = draft.expectsProxy
+        listener.encryption = draft.encryption
+        if !draft.authentication.isEmpty { listener.authentication = draft.authentication }
+        checkSafety(listener, written)
+        return listener
     }
 
-    private mutating func report(
+    mutating func report(
         at written: WrittenListener, _ message: String, _ notes: [String],
         _ severity: Diagnostic.Severity = .error
     ) {

@@ -37,8 +37,18 @@ extension Schema {
                 "imap": STARTTLS, no login before it. "imaps": TLS from the first octet.
                 """)
         + tlsKeys(
-            "imapd", certificate: \.imapd.tls.certificateFile, key: \.imapd.tls.keyFile,
-            minimum: \.imapd.tls.minimumVersion, ciphers: \.imapd.tls.ciphers)
+            "imapd",
+            TLSPaths(
+                certificate: \.imapd.tls.certificateFile, key: \.imapd.tls.keyFile,
+                minimum: \.imapd.tls.minimumVersion, ciphers: \.imapd.tls.ciphers,
+                cipherSuites: \.imapd.tls.cipherSuites, names: \.imapd.tls.namesDirectory,
+                checksProtocol: \.imapd.tls.checksProtocol,
+                sendsTickets: \.imapd.tls.sendsTickets,
+                clients: \.imapd.tls.clientCertificates,
+                authorities: \.imapd.tls.clientAuthorities))
+        + limitKeys(
+            "imapd", perAddress: \.imapd.limits.perAddress,
+            perNetwork: \.imapd.limits.perNetwork, rate: \.imapd.limits.ratePerAddress)
         + metricsKeys(
             "imapd", enabled: \.imapd.metrics.enabled, address: \.imapd.metrics.address,
             path: \.imapd.metrics.path)
@@ -70,8 +80,18 @@ extension Schema {
                 "pop3": STLS, no login before it. "pop3s": TLS from the first octet.
                 """)
         + tlsKeys(
-            "pop3d", certificate: \.pop3d.tls.certificateFile, key: \.pop3d.tls.keyFile,
-            minimum: \.pop3d.tls.minimumVersion, ciphers: \.pop3d.tls.ciphers)
+            "pop3d",
+            TLSPaths(
+                certificate: \.pop3d.tls.certificateFile, key: \.pop3d.tls.keyFile,
+                minimum: \.pop3d.tls.minimumVersion, ciphers: \.pop3d.tls.ciphers,
+                cipherSuites: \.pop3d.tls.cipherSuites, names: \.pop3d.tls.namesDirectory,
+                checksProtocol: \.pop3d.tls.checksProtocol,
+                sendsTickets: \.pop3d.tls.sendsTickets,
+                clients: \.pop3d.tls.clientCertificates,
+                authorities: \.pop3d.tls.clientAuthorities))
+        + limitKeys(
+            "pop3d", perAddress: \.pop3d.limits.perAddress,
+            perNetwork: \.pop3d.limits.perNetwork, rate: \.pop3d.limits.ratePerAddress)
         + metricsKeys(
             "pop3d", enabled: \.pop3d.metrics.enabled, address: \.pop3d.metrics.address,
             path: \.pop3d.metrics.path)
@@ -242,6 +262,13 @@ extension Schema {
                 "managesieved.max_scripts", "managesieved.listeners", "managesieved.enabled",
                 "relayd.enabled", "relayd.metrics", "server.acme.enabled", "server.acme.directory",
                 "server.acme.email", "server.acme.challenge", "server.acme.dns_hook",
-                "server.acme.names", "server.limits.connections_per_ip",
+                "server.acme.names",
             ])
+        + [
+            Key(
+                path: "server.limits.connections_per_ip",
+                target: .suite(
+                    .pointless("each daemon has its own: [smtpd.limits] clients_per_ip")),
+                doc: "Has no effect.")
+        ]
 }

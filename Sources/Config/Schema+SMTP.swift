@@ -13,8 +13,21 @@ extension Schema {
                 "alt": as smtp, for another port.
                 """)
         + tlsKeys(
-            "smtpd", certificate: \.smtpd.tls.certificateFile, key: \.smtpd.tls.keyFile,
-            minimum: \.smtpd.tls.minimumVersion, ciphers: \.smtpd.tls.ciphers)
+            "smtpd",
+            TLSPaths(
+                certificate: \.smtpd.tls.certificateFile, key: \.smtpd.tls.keyFile,
+                minimum: \.smtpd.tls.minimumVersion, ciphers: \.smtpd.tls.ciphers,
+                cipherSuites: \.smtpd.tls.cipherSuites, names: \.smtpd.tls.namesDirectory,
+                checksProtocol: \.smtpd.tls.checksProtocol,
+                sendsTickets: \.smtpd.tls.sendsTickets,
+                clients: \.smtpd.tls.clientCertificates,
+                authorities: \.smtpd.tls.clientAuthorities))
+        + limitKeys(
+            "smtpd", perAddress: \.smtpd.limits.clients.perAddress,
+            perNetwork: \.smtpd.limits.clients.perNetwork,
+            rate: \.smtpd.limits.clients.ratePerAddress)
+        + smtpdLimitKeys
+        + smtpdListenerKeys
         + smtpdAuthKeys
         + metricsKeys(
             "smtpd", enabled: \.smtpd.metrics.enabled, address: \.smtpd.metrics.address,
@@ -70,6 +83,78 @@ extension Schema {
             path: "smtpd.timeouts.data",
             target: .suite(.duration(\.smtpd.dataTimeout, 1...86_400)),
             doc: "How long a message may take between two pieces of it."),
+        Key(
+            path: "smtpd.timeouts.message",
+            target: .suite(.duration(\.smtpd.messageTimeout, 10...86_400)),
+            doc: "How long a message may take in all, from DATA or the first BDAT to its end."),
+        Key(
+            path: "smtpd.xclient", target: .suite(.flag(\.smtpd.xclient)),
+            doc: "True: XCLIENT is offered to xclient_hosts: a proxy says for whom it speaks.",
+            aliases: ["smtpd.xclient_on", "xclient_on"]),
+        Key(
+            path: "smtpd.xclient_hosts", target: .suite(.blocks(\.smtpd.xclientHosts)),
+            doc: "Clients that may use XCLIENT; CIDR blocks allowed."),
+    ]
+
+    private static let smtpdLimitKeys: [Key] = [
+        limitKey(
+            "messages_per_ip_per_hour", \.smtpd.limits.messagesPerAddress,
+            "Messages of one address (IPv6: /64) in an hour."),
+        limitKey(
+            "messages_per_sender_per_hour", \.smtpd.limits.messagesPerSender,
+            "Messages of one account in an hour."),
+        limitKey(
+            "recipients_per_sender_per_day", \.smtpd.limits.recipientsPerSender,
+            "Recipients of one account in a day."),
+        limitKey(
+            "messages_per_remote_sender_per_hour", \.smtpd.limits.messagesPerRemoteSender,
+            "Messages from one address of another server in an hour; the null sender is free."),
+        limitKey(
+            "messages_per_recipient_domain_per_hour", \.smtpd.limits.messagesPerRecipientDomain,
+            "Messages for one domain in an hour."),
+        limitKey(
+            "max_errors", \.smtpd.limits.maxErrors, in: 1...10_000,
+            "Refused commands until the connection is closed with 421."),
+        limitKey(
+            "max_bad_commands", \.smtpd.limits.maxBadCommands, in: 1...10_000,
+            "Lines that are no command until the connection is closed with 421."),
+        limitKey(
+            "max_refused_recipients", \.smtpd.limits.maxRefusedRecipients, in: 1...10_000,
+            "Refused recipients until the connection is closed with 421."),
+        limitKey(
+            "tarpit_after", \.smtpd.limits.tarpitAfter,
+            "Refusals in a session after which every further one is answered late."),
+        Key(
+            path: "smtpd.limits.tarpit", target: .suite(.duration(\.smtpd.limits.tarpit, 0...60)),
+            doc: "How late; \"0\": never."),
+    ]
+
+    private static func limitKey(
+        _ name: String, _ path: any Path<Int>, in range: ClosedRange<Int> = 0...100_000_000,
+        _ doc: String
+    ) -> Key {
+        Key(path: "smtpd.limits.\(name)", target: .suite(.count(path, range)), doc: doc)
+    }
+
+    private static let smtpdListenerKeys: [Key] = [
+        Key(
+            path: "smtpd.listeners.*.auth",
+            target: .listener(.text(\.authentication, .choice(["off", "offered", "required"]))),
+            doc: """
+                Not set: required for submission and smtps, which take nothing else; offered for \
+                smtp and alt.
+                """,
+            isOptional: true),
+        Key(
+            path: "smtpd.listeners.*.max_message_size",
+            target: .listener(.optionalSize(\.maxMessageSize, 65_536...2_147_483_647)),
+            doc: "Octets of a message on this listener. Not set: as in [smtpd].",
+            isOptional: true),
+        Key(
+            path: "smtpd.listeners.*.max_recipients",
+            target: .listener(.optionalCount(\.maxRecipients, 1...1000)),
+            doc: "Recipients of a message on this listener. Not set: as in [smtpd].",
+            isOptional: true),
     ]
 
     private static let smtpdAuthKeys: [Key] = [
@@ -95,10 +180,8 @@ extension Schema {
         later(
             "smtpd",
             [
-                "require_helo", "pipelining_before_banner", "xclient", "metrics.ip_label",
-                "limits.messages_per_ip_per_hour", "limits.messages_per_sender_per_hour",
-                "limits.recipients_per_sender_per_day",
-                "limits.messages_per_recipient_domain_per_hour", "spf.enabled", "spf.reject_fail",
+                "require_helo", "pipelining_before_banner", "metrics.ip_label",
+                "spf.enabled", "spf.reject_fail",
                 "dkim.verify", "dkim.sign", "dkim.selector", "dkim.required", "dmarc.enabled",
                 "dmarc.reports", "rbl.lists", "rbl.reject", "greylist.enabled", "greylist.delay",
                 "greylist.keep", "milter.sockets", "milter.on_error", "spamc.address",
@@ -110,8 +193,7 @@ extension Schema {
                 "queue.max_retries", "queue.max_queue_time", "queue.retry_schedule",
             ],
             aliases: [
-                "queue.queue_dir": ["queue_dir", "smtpd.queue_dir"],
-                "xclient": ["smtpd.xclient_on", "xclient_on"],
+                "queue.queue_dir": ["queue_dir", "smtpd.queue_dir"]
             ])
         + [
             laterKey("smtpd.rspamd.url", variables: ["SMTPD_RSPAMD_URL"]),

@@ -26,7 +26,9 @@ extension Schema {
         Section(path: "smtpd.timeouts", doc: "How long smtpd waits."),
         Section(path: "smtpd.relay", doc: "Who may send to other domains without AUTH."),
         Section(path: "smtpd.metrics", doc: "The Prometheus endpoint of smtpd, with /health."),
-        Section(path: "smtpd.limits", doc: "Rates.", isLater: true),
+        Section(
+            path: "smtpd.limits",
+            doc: "How much one client may do. 0 is no limit; a reload changes them for everybody."),
         Section(path: "smtpd.spf", doc: "SPF.", isLater: true),
         Section(path: "smtpd.dkim", doc: "DKIM.", isLater: true),
         Section(path: "smtpd.dmarc", doc: "DMARC.", isLater: true),
@@ -43,11 +45,13 @@ extension Schema {
         Section(path: "imapd", doc: "IMAP.", aliases: ["imap"]),
         Section(path: "imapd.listeners", doc: "Where imapd listens."),
         Section(path: "imapd.listeners.*", doc: "One listener."),
+        Section(path: "imapd.limits", doc: "How much one client may do. 0 is no limit."),
         Section(path: "imapd.tls", doc: "Overrides [server.tls] for imapd."),
         Section(path: "imapd.metrics", doc: "The Prometheus endpoint of imapd, with /health."),
         Section(path: "pop3d", doc: "POP3."),
         Section(path: "pop3d.listeners", doc: "Where pop3d listens."),
         Section(path: "pop3d.listeners.*", doc: "One listener."),
+        Section(path: "pop3d.limits", doc: "How much one client may do. 0 is no limit."),
         Section(path: "pop3d.tls", doc: "Overrides [server.tls] for pop3d."),
         Section(path: "pop3d.metrics", doc: "The Prometheus endpoint of pop3d, with /health."),
         Section(path: "msgstored", doc: "The mail store.", aliases: ["msgstore"]),
@@ -104,8 +108,11 @@ extension Schema {
                     "For tests: nothing leaves this machine, listeners work without a certificate.",
                 aliases: ["dev_mode", "smtpd.dev_mode"]),
             Key(
-                path: "server.trusted_proxies", target: .suite(.later),
-                doc: "CIDR blocks that may send the PROXY header."),
+                path: "server.trusted_proxies", target: .suite(.blocks(\.server.trustedProxies)),
+                doc: """
+                    Load balancers whose PROXY header is believed, on listeners with \
+                    proxy_protocol. They never count as allowed_relays themselves.
+                    """),
             Key(path: "server.dns", target: .suite(.later), doc: "Resolvers."),
             Key(
                 path: "server.include",
@@ -116,55 +123,17 @@ extension Schema {
         ]
         + authKeys
         + tlsKeys(
-            "server", certificate: \.server.tls.certificateFile, key: \.server.tls.keyFile,
-            minimum: \.server.tls.minimumVersion, ciphers: \.server.tls.ciphers)
+            "server",
+            TLSPaths(
+                certificate: \.server.tls.certificateFile, key: \.server.tls.keyFile,
+                minimum: \.server.tls.minimumVersion, ciphers: \.server.tls.ciphers,
+                cipherSuites: \.server.tls.cipherSuites, names: \.server.tls.namesDirectory,
+                checksProtocol: \.server.tls.checksProtocol,
+                sendsTickets: \.server.tls.sendsTickets,
+                clients: \.server.tls.clientCertificates,
+                authorities: \.server.tls.clientAuthorities))
 
     typealias Path<Value> = WritableKeyPath<Suite, Value> & Sendable
-
-    static func tlsKeys(
-        _ section: String, certificate: any Path<String>, key: any Path<String>,
-        minimum: any Path<TLSMinimum>, ciphers: any Path<String>
-    ) -> [Key] {
-        let isServer = section == "server"
-        let prefix = section.uppercased()
-        let rest = isServer ? "" : " Not set: as in [server.tls]."
-        return [
-            Key(
-                path: "\(section).tls.cert_file",
-                target: .suite(.text(certificate, .optionalPath)),
-                doc: "PEM file: the certificate, then the chain up to the root.\(rest)",
-                variables: isServer ? [] : ["\(prefix)_TLS_CERT_FILE"], isOptional: !isServer),
-            Key(
-                path: "\(section).tls.key_file",
-                target: .suite(.text(key, .optionalPath)),
-                doc: "PEM file: the private key.\(rest)",
-                variables: isServer ? [] : ["\(prefix)_TLS_KEY_FILE"], isOptional: !isServer),
-            Key(
-                path: "\(section).tls.min_version",
-                target: .suite(.minimumTLS(minimum)),
-                doc:
-                    "The oldest version that is accepted; \"1.2\" and \"1.3\" are read too.\(rest)",
-                isOptional: !isServer),
-            Key(
-                path: "\(section).tls.ciphers",
-                target: .suite(.text(ciphers, .any)),
-                doc: "For TLS 1.2, in OpenSSL's notation; empty: a good list.\(rest)",
-                isOptional: !isServer),
-            Key(
-                path: "\(section).tls.enabled",
-                target: .suite(
-                    .pointless(
-                        "TLS is always on; a listener that needs a certificate must have one")),
-                doc: "Has no effect."),
-            Key(path: "\(section).tls.alpn", target: .suite(.later), doc: "Answer ALPN."),
-            Key(
-                path: "\(section).tls.sni_dir", target: .suite(.later),
-                doc: "Certificates chosen by SNI."),
-            Key(
-                path: "\(section).tls.reload_interval", target: .suite(.later),
-                doc: "How often new files are looked for."),
-        ]
-    }
 
     static func metricsKeys(
         _ daemon: String, enabled: any Path<Bool>, address: any Path<ListenAddress>,
@@ -208,7 +177,51 @@ extension Schema {
                 path: "\(base).max_clients",
                 target: .listener(.optionalCount(\.maxClients, 1...1_000_000)),
                 doc: "Sessions at the same time on this listener.", isOptional: true),
-            Key(path: "\(base).proxy_protocol", target: .listener(.later), doc: "PROXY header."),
+            Key(
+                path: "\(base).max_clients_per_ip",
+                target: .listener(.optionalCount(\.maxClientsPerAddress, 0...1_000_000)),
+                doc: """
+                    Sessions of one address on this listener; 0: no limit. Not set: as in \
+                    [\(daemon).limits] clients_per_ip, over all listeners.
+                    """,
+                isOptional: true),
+            Key(
+                path: "\(base).tls",
+                target: .listener(
+                    .text(\.encryption, .choice(["offered", "required", "off"]))),
+                doc: """
+                    "required": nothing but the start of TLS before TLS. "off": no STARTTLS, and \
+                    so no login. Without effect where TLS begins at the first octet.
+                    """,
+                isOptional: true),
+            Key(
+                path: "\(base).proxy_protocol", target: .listener(.flag(\.expectsProxy)),
+                doc: """
+                    True: only [server] trusted_proxies may connect, and say with the PROXY \
+                    protocol (version 1 or 2) for whom.
+                    """,
+                isOptional: true),
+        ]
+    }
+
+    static func limitKeys(
+        _ daemon: String, perAddress: any Path<Int>, perNetwork: any Path<Int>,
+        rate: any Path<Int>
+    ) -> [Key] {
+        let base = "\(daemon).limits"
+        return [
+            Key(
+                path: "\(base).clients_per_ip",
+                target: .suite(.count(perAddress, 0...1_000_000)),
+                doc: "Sessions of one address at the same time."),
+            Key(
+                path: "\(base).clients_per_network",
+                target: .suite(.count(perNetwork, 0...1_000_000)),
+                doc: "Sessions of one network (IPv4 /24, IPv6 /64) at the same time."),
+            Key(
+                path: "\(base).connections_per_ip_per_minute",
+                target: .suite(.count(rate, 0...1_000_000)),
+                doc: "New connections of one address (IPv6: /64) in a minute."),
         ]
     }
 }

@@ -11,6 +11,13 @@ struct ListenerDraft: Sendable {
     var mode = ""
     var alwaysOnTLS = false
     var maxClients: Int?
+    var maxClientsPerAddress: Int?
+    var maxMessageSize: Int?
+    var maxRecipients: Int?
+    var expectsProxy = false
+    /// Empty: as the mode says.
+    var authentication = ""
+    var encryption = "offered"
 }
 
 /// One element of `[[domains]]` while it is read.

@@ -16,6 +16,7 @@ extension Slot {
         case .count(let path, let range): root[keyPath: path] = try value.count(range)
         case .optionalCount(let path, let range): root[keyPath: path] = try value.count(range)
         case .size(let path, let range): root[keyPath: path] = try value.size(range)
+        case .optionalSize(let path, let range): root[keyPath: path] = try value.size(range)
         case .kibibytes(let path, let range): root[keyPath: path] = try value.size(range) / 1024
         case .duration(let path, let range):
             root[keyPath: path] = .seconds(try value.seconds(range))

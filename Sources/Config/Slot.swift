@@ -29,6 +29,7 @@ enum Slot<Root: Sendable>: Sendable {
     case optionalCount(any Path<Int?>, ClosedRange<Int>)
     /// Octets.
     case size(any Path<Int>, ClosedRange<Int>)
+    case optionalSize(any Path<Int?>, ClosedRange<Int>)
     /// A size that is kept in KiB.
     case kibibytes(any Path<Int>, ClosedRange<Int>)
     /// The range is in seconds.
@@ -55,7 +56,7 @@ enum Slot<Root: Sendable>: Sendable {
         case .flag: "true | false"
         case .count(_, let range), .optionalCount(_, let range):
             "integer, \(range.lowerBound) to \(range.upperBound)"
-        case .size, .kibibytes: "size"
+        case .size, .optionalSize, .kibibytes: "size"
         case .duration: "duration"
         case .address: "address"
         case .blocks: "list of addresses or CIDR blocks"
@@ -76,6 +77,7 @@ enum Slot<Root: Sendable>: Sendable {
         case .count(let path, _): return String(root[keyPath: path])
         case .optionalCount(let path, _): return root[keyPath: path].map { String($0) }
         case .size(let path, _): return SizeNotation.format(root[keyPath: path])
+        case .optionalSize(let path, _): return root[keyPath: path].map(SizeNotation.format)
         case .kibibytes(let path, _): return SizeNotation.format(root[keyPath: path] * 1024)
         case .duration(let path, _):
             return DurationNotation.format(Int(root[keyPath: path].components.seconds))

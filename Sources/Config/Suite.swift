@@ -29,11 +29,13 @@ package struct ServerSettings: Sendable, Equatable {
     package var devMode = false
     package var auth = AuthSettings()
     package var authLimits = AuthLimits()
-    /// Addresses and CIDR blocks to which limits do not apply.
+    /// Addresses and CIDR blocks whose PROXY header is believed.
+    package var trustedProxies: [String] = []
+    /// Addresses and CIDR blocks to which limits on clients and rates do not apply.
     package var exempt = ["127.0.0.0/8", "::1"]
     package var tls = TLSSettings(
         certificateFile: "/etc/martlet/tls/fullchain.pem",
-        keyFile: "/etc/martlet/tls/privkey.pem")
+        keyFile: "/etc/martlet/tls/privkey.pem", namesDirectory: "/etc/martlet/tls/sni")
 
     package init() {}
 
@@ -70,10 +72,26 @@ package struct TLSSettings: Sendable, Equatable {
     package var minimumVersion = TLSMinimum.tls12
     /// OpenSSL's notation for TLS 1.2; empty: the built-in list.
     package var ciphers = ""
+    /// TLS 1.3's, in OpenSSL's notation; empty: OpenSSL's list.
+    package var cipherSuites = ""
+    /// `<name>/fullchain.pem` and `<name>/privkey.pem` for each name that SNI may ask for; empty or
+    /// not there: only the one certificate.
+    package var namesDirectory = ""
+    /// Refuse a client that asks for another protocol (RFC 7301).
+    package var checksProtocol = true
+    /// Let clients resume sessions (RFC 8446 §2.2).
+    package var sendsTickets = true
+    /// `off`, `request`, `require`.
+    package var clientCertificates = "off"
+    /// PEM: who signs the certificates of clients.
+    package var clientAuthorities = ""
 
-    package init(certificateFile: String = "", keyFile: String = "") {
+    package init(
+        certificateFile: String = "", keyFile: String = "", namesDirectory: String = ""
+    ) {
         self.certificateFile = certificateFile
         self.keyFile = keyFile
+        self.namesDirectory = namesDirectory
     }
 
     package var hasCertificate: Bool { !certificateFile.isEmpty && !keyFile.isEmpty }
@@ -102,6 +120,17 @@ package struct ListenerSettings: Sendable, Equatable {
     package var tlsImplicit: Bool
     /// Nil: only the daemon's own limit.
     package var maxClients: Int?
+    /// Nil: the daemon's own.
+    package var maxClientsPerAddress: Int?
+    /// smtpd only. Nil: the daemon's own.
+    package var maxMessageSize: Int?
+    package var maxRecipients: Int?
+    /// Connections come from trusted proxies only and begin with a PROXY header.
+    package var expectsProxy = false
+    /// smtpd only: `off`, `offered`, `required`. Nil: as the mode says.
+    package var authentication: String?
+    /// `offered`; `required`: nothing is done before TLS; `off`: no STARTTLS.
+    package var encryption = "offered"
 
     package init(
         name: String, address: ListenAddress, mode: String, tlsImplicit: Bool = false,
@@ -113,6 +142,44 @@ package struct ListenerSettings: Sendable, Equatable {
         self.tlsImplicit = tlsImplicit
         self.maxClients = maxClients
     }
+}
+
+/// `[<daemon>.limits]`: what every front daemon counts. 0: no limit.
+package struct ClientLimits: Sendable, Equatable {
+    /// Sessions of one address at the same time.
+    package var perAddress: Int
+    /// Sessions of one /24 or, with IPv6, /64.
+    package var perNetwork = 0
+    /// New connections of one address (IPv6: /64) in a minute.
+    package var ratePerAddress: Int
+
+    package init(perAddress: Int, ratePerAddress: Int) {
+        self.perAddress = perAddress
+        self.ratePerAddress = ratePerAddress
+    }
+}
+
+/// `[smtpd.limits]`. 0: no limit.
+package struct SMTPLimits: Sendable, Equatable {
+    package var clients = ClientLimits(perAddress: 50, ratePerAddress: 300)
+    package var messagesPerAddress = 0
+    /// Of an account.
+    package var messagesPerSender = 200
+    /// Of an account, in a day.
+    package var recipientsPerSender = 2_000
+    /// Of an address that others send from, without AUTH.
+    package var messagesPerRemoteSender = 0
+    package var messagesPerRecipientDomain = 0
+    /// Refused commands until the connection is closed.
+    package var maxErrors = 20
+    /// Of these, lines that are no command at all.
+    package var maxBadCommands = 20
+    package var maxRefusedRecipients = 100
+    /// Errors after which each further reply waits for `tarpit`.
+    package var tarpitAfter = 3
+    package var tarpit = Duration.seconds(2)
+
+    package init() {}
 }
 
 /// `[<daemon>.metrics]`.
@@ -155,6 +222,11 @@ package struct SMTPSettings: Sendable, Equatable {
     package var commandTimeout = Duration.seconds(300)
     package var dataTimeout = Duration.seconds(600)
     package var connectionTimeout = Duration.seconds(1800)
+    package var messageTimeout = Duration.seconds(3600)
+    package var limits = SMTPLimits()
+    package var xclient = false
+    /// Addresses and CIDR blocks that may send XCLIENT.
+    package var xclientHosts = ["127.0.0.1", "::1"]
     package var metrics = MetricsSettings(port: 9100)
     /// Addresses and CIDR blocks whose clients may relay without AUTH.
     package var allowedRelays = ["127.0.0.1", "::1"]
@@ -183,6 +255,7 @@ package struct IMAPSettings: Sendable, Equatable {
     /// RFC 9051 §5.4: not less than 30 minutes.
     package var idleTimeout = Duration.seconds(1800)
     package var loginTimeout = Duration.seconds(60)
+    package var limits = ClientLimits(perAddress: 300, ratePerAddress: 600)
     package var listeners = [
         ListenerSettings(name: "imap", address: .tcp(host: "", port: 143), mode: "imap"),
         ListenerSettings(
@@ -202,6 +275,7 @@ package struct POP3Settings: Sendable, Equatable {
     package var maxClients = 500
     /// RFC 1939 §3: not less than 10 minutes.
     package var idleTimeout = Duration.seconds(600)
+    package var limits = ClientLimits(perAddress: 100, ratePerAddress: 600)
     package var listeners = [
         ListenerSettings(name: "pop3", address: .tcp(host: "", port: 110), mode: "pop3"),
         ListenerSettings(

@@ -56,6 +56,16 @@ extension Suite {
             add("mode", quoted(listener.mode))
             add("always_on_tls", String(listener.tlsImplicit))
             if let limit = listener.maxClients { add("max_clients", String(limit)) }
+            if let limit = listener.maxClientsPerAddress {
+                add("max_clients_per_ip", String(limit))
+            }
+            add("tls", quoted(listener.encryption))
+            add("proxy_protocol", String(listener.expectsProxy))
+            if let wanted = listener.authentication { add("auth", quoted(wanted)) }
+            if let size = listener.maxMessageSize {
+                add("max_message_size", SizeNotation.format(size))
+            }
+            if let count = listener.maxRecipients { add("max_recipients", String(count)) }
         }
         return values
     }

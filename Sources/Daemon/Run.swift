@@ -119,11 +119,16 @@ private func prepareProcess() {
 }
 
 extension Suite {
+    /// There is a certificate, and it can be used.
+    func hasUsableTLS(_ program: String) -> Bool {
+        tls(program)?.hasCertificate ?? false && tlsTrouble(program) == nil
+    }
+
     /// Why the certificate cannot be used; nil: it can, or there is none.
     func tlsTrouble(_ program: String) -> String? {
         guard let tls = tls(program) else { return nil }
         do throws(TLSContextError) {
-            _ = try TLSContext.server(tls, session: program)
+            _ = try TLSContext.server(tls, session: program, isStrict: true)
             return nil
         } catch {
             return error.description

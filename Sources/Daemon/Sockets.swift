@@ -41,6 +41,7 @@ struct Sockets {
                 next[place] = known
                 continue
             }
+            shareAddresses(port: place.address.port)
             let sockets = try sockets(listener, runDirectory: runDirectory)
             next[place] = sockets
             added += sockets
@@ -49,7 +50,11 @@ struct Sockets {
         if let passed {
             let names = Set(listeners.map(\.name))
             for name in passed.keys.sorted() where !names.contains(name) {
-                Log.warn("passed socket has no listener of its name", [LogField("listener", name)])
+                Log.warn(
+                    """
+                    passed socket has no listener of its name, nobody answers there: disable its \
+                    .socket unit
+                    """, [LogField("listener", name)])
             }
         }
         for (place, sockets) in open where next[place] == nil {
@@ -61,19 +66,51 @@ struct Sockets {
         return (added, removed)
     }
 
+    /// From `:25` to `192.0.2.1:25`: the new socket and the old one may be open together until all
+    /// loops have changed over, so that no connection is refused in between.
+    private func shareAddresses(port: UInt16?) {
+        guard passed == nil, let port else { return }
+        for (place, sockets) in open where place.address.port == port {
+            for socket in sockets { socket.allowSuccessor() }
+        }
+    }
+
     private func sockets(
         _ listener: ListenerSettings, runDirectory: String
     ) throws(Failure) -> [ListenerSocket] {
         if let passed {
             // systemd decides what is open: an administrator who disabled a .socket unit means it.
-            if let sockets = passed[listener.name] { return sockets }
-            Log.info("listener is off, no socket was passed", [LogField("listener", listener.name)])
+            if let sockets = passed[listener.name] {
+                if let port = listener.address.port,
+                    let other = sockets.first(where: { !$0.isUnix && $0.localPort != port })
+                {
+                    Log.warn(
+                        """
+                        systemd's socket is used, not the address in mail.toml: change \
+                        ListenStream= of the .socket unit
+                        """,
+                        [
+                            LogField("listener", listener.name),
+                            LogField("address", listener.address.text),
+                            LogField("lport", other.localPort),
+                        ])
+                }
+                return sockets
+            }
+            Log.warn(
+                """
+                listener is off, no socket was passed: it needs a .socket unit with its name as \
+                FileDescriptorName=
+                """,
+                [LogField("listener", listener.name)])
             return []
         }
         do throws(ConnectionError) {
             switch listener.address {
             case .tcp(let host, let port):
-                return try ListenerSocket.bind(host: host, port: port, name: listener.name)
+                return try ListenerSocket.bind(
+                    host: host, port: port, name: listener.name,
+                    isSuccessor: open.keys.contains { $0.address.port == port })
             case .unix(let path):
                 if unsafe mkdir(runDirectory, 0o755) != 0, errno != EEXIST {
                     throw .system(errno)
@@ -88,6 +125,11 @@ struct Sockets {
 }
 
 extension ListenAddress {
+    /// Nil for a Unix socket.
+    var port: UInt16? {
+        if case .tcp(_, let port) = self { port } else { nil }
+    }
+
     var text: String {
         switch self {
         case .tcp(let host, let port): "\(host):\(port)"

@@ -31,10 +31,16 @@ final class Supervisor {
     /// Reloads that were refused; `mailctl reload` sees them in /health.
     private(set) var failedReloads = 0
     private(set) var isStopping = false
+    /// Why the last reload was refused; nil: it was not. For `systemctl status`.
+    private var refusal: String?
     private var isReloading = false
     private var reloadAgain = false
     let started = MonotonicInstant.now
     var metricsClients = 0
+    /// As counted last.
+    private var sessions = 0
+    /// The certificate could be used when it was read last.
+    private var hasTLS: Bool
     private let reloads: Counter
 
     private init(
@@ -46,6 +52,7 @@ final class Supervisor {
         path = start.path
         sockets = start.sockets
         suite = start.suite
+        hasTLS = start.suite.hasUsableTLS(program.name)
         reloads = Metrics.shared.counter(
             "\(program.name)_config_reloads_total",
             help: "Attempts to read the configuration again.", labels: ["result"])
@@ -125,6 +132,8 @@ final class Supervisor {
         ServiceManager.notifyReloading()
         if let reason = tryReload() {
             Log.error("reload failed, old settings stay", [LogField("reason", reason)])
+            refusal = reason
+            notifyStatus()
             reloads.increment(["failure"])
             failedReloads += 1
             reloadEnds()
@@ -139,18 +148,28 @@ final class Supervisor {
         } catch {
             return unsafe "\(error.path): \(String(cString: strerror(error.errno)))"
         }
+        var firstError: String?
         for diagnostic in result.diagnostics {
             let fields = [
                 LogField("reason", diagnostic.message), LogField("file", diagnostic.file),
                 LogField("line", diagnostic.line ?? 0),
             ]
             if diagnostic.severity == .error {
+                let place = diagnostic.line.map { "\(diagnostic.file):\($0)" } ?? diagnostic.file
+                firstError = firstError ?? "\(place): \(diagnostic.message)"
                 Log.error("configuration", fields)
             } else {
                 Log.warn("configuration", fields)
             }
         }
-        guard let next = result.suite else { return "\(result.errorCount) errors" }
+        guard let next = result.suite else {
+            let more = result.errorCount > 1 ? " (and \(result.errorCount - 1) more)" : ""
+            return (firstError ?? "no configuration") + more
+        }
+        // Where TLS works, it goes on working: a half-written certificate changes nothing.
+        if hasTLS, let trouble = next.tlsTrouble(program.name) {
+            return trouble
+        }
         let change: (added: [ListenerSocket], removed: [ListenerSocket])
         do throws(Sockets.Failure) {
             change = try sockets.change(
@@ -168,6 +187,17 @@ final class Supervisor {
 
     private func reloaded() {
         generation += 1
+        refusal = nil
+        hasTLS = suite.hasUsableTLS(program.name)
+        if let tls = suite.tls(program.name), TLSContext.isCopy(tls) {
+            Log.warn(
+                """
+                the certificate is the copy that systemd made at the start; a renewed one needs a \
+                restart, or files that the group martlet-tls can read
+                """,
+                [LogField("file", tls.certificateFile)])
+        }
+        notifyStatus()
         reloads.increment(["success"])
         Log.info("reloaded", [LogField("generation", generation)])
         reloadEnds()
@@ -221,11 +251,18 @@ final class Supervisor {
     private func keepStatus() {
         countSessions { [context] sessions in
             guard let supervisor = context.state?.supervisor else { return }
-            if !supervisor.isStopping {
-                ServiceManager.notify("STATUS=\(sessions) sessions")
-            }
+            supervisor.sessions = sessions
+            supervisor.notifyStatus()
             context.after(.seconds(10)) { context.state?.supervisor?.keepStatus() }
         }
+    }
+
+    /// The line in `systemctl status`.
+    private func notifyStatus() {
+        guard !isStopping else { return }
+        let trouble = refusal.map { "; last reload refused, old settings stay: \($0)" } ?? ""
+        ServiceManager.notify(
+            "STATUS=\(sessions) sessions" + String(trouble.map { $0.isNewline ? " " : $0 }))
     }
 
     /// Asks every loop.

@@ -33,6 +33,7 @@ final class IMAPService: LoopService {
     let census: Census
     let ledger: RecentLedger
     let metrics: IMAPMetrics
+    private let front: Front
     let mailboxes: MailboxClient
     let knownMailboxes = KnownMailboxes()
     private(set) var settings: IMAPSettings
@@ -54,6 +55,8 @@ final class IMAPService: LoopService {
         self.census = census
         self.ledger = ledger
         self.metrics = metrics
+        front = Front("imapd", census: census)
+        front.reload(suite.server)
         let path = suite.server.socketPath(Door.mailbox.socketName)
         mailboxes = MailboxClient(
             StoreLink(context: context, door: .mailbox, path: path, program: "imapd"))
@@ -66,6 +69,7 @@ final class IMAPService: LoopService {
     }
 
     func reload(_ suite: Suite) {
+        front.reload(suite.server)
         settings = suite.imapd
         hostname = suite.server.hostname
         methods = suite.server.auth.methods
@@ -85,26 +89,34 @@ final class IMAPService: LoopService {
 
     func serve(_ connection: Connection) async {
         let listener = connection.listener
-        let settings = settings.listeners.first { $0.name == listener }
-        metrics.connections.increment([listener])
-        guard
-            census.enter(
-                listener, limit: self.settings.maxClients, listenerLimit: settings?.maxClients)
-        else {
-            Log.warn(
-                "connection refused",
-                [LogField("rip", connection.peer.text), LogField("reason", "max-clients")])
-            connection.write("* BYE [UNAVAILABLE] Too many connections, try again later\r\n")
-            connection.flushSoon()
+        // A reload removed the listener while the client was waiting at its socket.
+        guard let settings = settings.listeners.first(where: { $0.name == listener }) else {
             return
         }
+        let pass: Pass
+        switch await front.admit(
+            connection, settings, all: self.settings.maxClients, self.settings.limits)
+        {
+        case .dropped: return
+        case .refused(let refusal):
+            metrics.connections.increment([listener])
+            guard !settings.tlsImplicit else { return }
+            let reason =
+                refusal == .clients
+                ? "Too many connections" : "Too many connections from your address or network"
+            connection.write([UInt8]("* BYE [UNAVAILABLE] \(reason), try again later\r\n".utf8))
+            connection.flushSoon()
+            return
+        case .admitted(let admitted): pass = admitted
+        }
+        metrics.connections.increment([listener])
         activeSessions += 1
         metrics.active.add(1, [listener])
         let session = Session(
-            connection, service: self, tlsImplicit: settings?.tlsImplicit ?? false)
+            connection, service: self, listener: settings)
         await session.run()
         activeSessions -= 1
         metrics.active.add(-1, [listener])
-        census.leave(listener)
+        front.leave(pass)
     }
 }

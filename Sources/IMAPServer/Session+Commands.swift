@@ -75,7 +75,7 @@ extension Session {
     func writeCapabilities() {
         writer.write("IMAP4rev1 LITERAL+ SASL-IR ID ENABLE")
         if !isAuthenticated {
-            if !connection.isTLS, service.tls != nil { writer.write(" STARTTLS") }
+            if offersTLS { writer.write(" STARTTLS") }
             if takesPasswords {
                 for mechanism in mechanisms {
                     writer.write(" AUTH=")
@@ -123,7 +123,7 @@ extension Session {
     /// RFC 3501 §6.2.1.
     private func startTLS(_ tag: [UInt8]) async throws(Failure) {
         guard !connection.isTLS, !isAuthenticated else { throw .bad("TLS is active already") }
-        guard service.tls != nil else { throw .no("TLS is not available") }
+        guard offersTLS else { throw .no("TLS is not available") }
         // Commands sent ahead would be carried out as if they had come encrypted
         guard connection.buffered == 0, !connection.hasReadAhead else {
             writer.line(tag, "BAD Nothing may follow STARTTLS in the clear")

@@ -65,7 +65,7 @@ final class Session {
     let service: IMAPService
     let id: TraceID
     let startedAt: MonotonicInstant
-    private let tlsImplicit: Bool
+    private let listener: ListenerSettings?
     var state = State.notAuthenticated
     var assembler = CommandAssembler(limits: .beforeLogin)
     var writer = ResponseWriter()
@@ -84,10 +84,10 @@ final class Session {
     var fetchedCount = 0
     var sentOctets = 0
 
-    init(_ connection: Connection, service: IMAPService, tlsImplicit: Bool) {
+    init(_ connection: Connection, service: IMAPService, listener: ListenerSettings?) {
         self.connection = connection
         self.service = service
-        self.tlsImplicit = tlsImplicit
+        self.listener = listener
         id = service.context.nextTraceID()
         startedAt = service.context.now
     }
@@ -105,13 +105,18 @@ final class Session {
     }
 
     private func greet() async throws(End) {
-        if tlsImplicit { try await startTLS() }
+        if listener?.tlsImplicit ?? false { try await startTLS() }
         writer.write("* OK [CAPABILITY ")
         writeCapabilities()
         writer.write("] ")
         writer.write(Array(service.hostname))
         writer.write(" Martlet IMAP ready\r\n")
         emit()
+    }
+
+    /// STARTTLS can be used here.
+    var offersTLS: Bool {
+        !connection.isTLS && service.tls != nil && listener?.encryption != "off"
     }
 
     func startTLS() async throws(End) {

@@ -40,11 +40,12 @@ package final class POP3Service: LoopService {
     private(set) var methods: [String]
     private(set) var tls: TLSContext?
     package private(set) var activeSessions = 0
-    private let census: Census
+    private let front: Front
 
     package init(context: LoopContext, suite: Suite, census: Census) {
         self.context = context
-        self.census = census
+        front = Front("pop3d", census: census)
+        front.reload(suite.server)
         settings = suite.pop3d
         isDevelopment = suite.server.devMode
         hostname = suite.server.hostname
@@ -56,6 +57,7 @@ package final class POP3Service: LoopService {
     }
 
     package func reload(_ suite: Suite) {
+        front.reload(suite.server)
         settings = suite.pop3d
         isDevelopment = suite.server.devMode
         hostname = suite.server.hostname
@@ -74,26 +76,28 @@ package final class POP3Service: LoopService {
 
     package func serve(_ connection: Connection) async {
         let listener = connection.listener
-        let own = settings.listeners.first { $0.name == listener }
-        guard
-            census.enter(
-                listener, limit: settings.maxClients, listenerLimit: own?.maxClients)
-        else {
-            await refuse(connection, isImplicitTLS: own?.tlsImplicit ?? false)
+        // A reload removed the listener while the client was waiting at its socket.
+        guard let own = settings.listeners.first(where: { $0.name == listener }) else { return }
+        let pass: Pass
+        switch await front.admit(connection, own, all: settings.maxClients, settings.limits) {
+        case .dropped: return
+        case .refused(let refusal):
+            await refuse(connection, refusal, isImplicitTLS: own.tlsImplicit)
             return
+        case .admitted(let admitted): pass = admitted
         }
         activeSessions += 1
         measurements.connections.increment([listener])
         measurements.activeConnections.add(1, [listener])
-        await converse(connection, isImplicitTLS: own?.tlsImplicit ?? false)
+        await converse(connection, own)
         measurements.activeConnections.add(-1, [listener])
         activeSessions -= 1
-        census.leave(listener)
+        front.leave(pass)
     }
 
-    private func converse(_ connection: Connection, isImplicitTLS: Bool) async {
+    private func converse(_ connection: Connection, _ listener: ListenerSettings?) async {
         let id = context.nextTraceID()
-        if isImplicitTLS {
+        if listener?.tlsImplicit ?? false {
             guard let tls else {
                 Log.error("no certificate", [LogField("listener", connection.listener)])
                 return
@@ -106,7 +110,8 @@ package final class POP3Service: LoopService {
             }
             countHandshake(connection)
         }
-        await Session(service: self, connection: connection, id: id).run()
+        let offersTLS = tls != nil && listener?.encryption != "off"
+        await Session(service: self, connection: connection, id: id, offersTLS: offersTLS).run()
     }
 
     func countHandshake(_ connection: Connection) {
@@ -126,12 +131,15 @@ package final class POP3Service: LoopService {
 
     /// One session too many. Under implicit TLS nothing can be said before a handshake, which is
     /// what an overloaded server does not want to do.
-    private func refuse(_ connection: Connection, isImplicitTLS: Bool) async {
-        Log.warn(
-            "too many clients",
-            [LogField("rip", connection.peer.text), LogField("listener", connection.listener)])
+    private func refuse(
+        _ connection: Connection, _ refusal: Refusal, isImplicitTLS: Bool
+    ) async {
         guard !isImplicitTLS else { return }
-        let reply = POP3.Reply.error("too many connections, try later", .systemTemporary)
+        let reply = POP3.Reply.error(
+            refusal == .clients
+                ? "too many connections, try later"
+                : "too many connections from your address or network, try later",
+            .systemTemporary)
         connection.write(reply.line)
         do throws(ConnectionError) {
             try await connection.flush(within: .seconds(5))

@@ -36,13 +36,13 @@ final class Session {
     private var deletedCount = 0
     private var octetsSent: UInt64 = 0
 
-    init(service: POP3Service, connection: Connection, id: TraceID) {
+    init(service: POP3Service, connection: Connection, id: TraceID, offersTLS: Bool) {
         self.service = service
         self.connection = connection
         self.id = id
         began = service.context.now
         machine = ServerMachine(
-            isTLS: connection.isTLS, offersTLS: service.tls != nil,
+            isTLS: connection.isTLS, offersTLS: offersTLS,
             takesPasswordsInClear: service.isDevelopment && connection.peer.isLoopback)
         machine.mechanisms = mechanisms.map(\.rawValue)
     }

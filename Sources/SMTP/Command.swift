@@ -18,6 +18,10 @@ package enum Command: Equatable, Sendable {
     case rset, noop, startTLS, quit
     /// The command to explain, in capitals; empty: all (RFC 5321 §4.1.1.8).
     case help(topic: String)
+    /// A proxy says for whom it speaks.
+    case xclient(ClientClaim)
+    /// For development: what the session knows.
+    case xdebug
     /// The argument is not looked at: the answer is the same for everyone.
     case vrfy
     /// `initial` is the initial response, still in Base64; `=` for an empty one.
@@ -63,7 +67,9 @@ package enum Command: Equatable, Sendable {
             guard !cursor.isAtEnd else { throw .syntax(.vrfy) }
             self = .vrfy
         case "AUTH": self = try Self.auth(&cursor)
-        case "EXPN", "XCLIENT", "XDEBUG", "XFORWARD", "ETRN", "TURN", "SEND", "SOML", "SAML":
+        case "XCLIENT": self = .xclient(try ClientClaim(&cursor))
+        case "XDEBUG": self = try Self.plain(.xdebug, cursor, .xdebug)
+        case "EXPN", "XFORWARD", "ETRN", "TURN", "SEND", "SOML", "SAML":
             throw .notImplemented
         default: throw .unrecognized
         }

@@ -7,7 +7,7 @@ import Bytes
 /// Why a line is not a command that we carry out.
 package enum CommandError: Error, Equatable, Sendable {
     case unrecognized
-    /// Known, but not offered: EXPN, XCLIENT, XDEBUG, ...
+    /// Known, but not offered: EXPN, XFORWARD, ...
     case notImplemented
     case lineTooLong
     /// Control characters (a lone CR or LF among them), or octets that are not UTF-8.
@@ -37,6 +37,8 @@ package enum CommandError: Error, Equatable, Sendable {
         case startTLS = "STARTTLS"
         case vrfy = "VRFY address"
         case auth = "AUTH mechanism [initial-response]"
+        case xclient = "XCLIENT attribute=value [attribute=value ...]"
+        case xdebug = "XDEBUG"
     }
 
     package var reply: Reply {

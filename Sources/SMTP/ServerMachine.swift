@@ -55,6 +55,10 @@ package struct ServerMachine: Sendable {
         case receiveText(Reply)
         /// Take this many octets for `envelope`, then call `chunkReceived`.
         case receiveChunk(size: Int, isLast: Bool)
+        /// Speak for this client from now on, then call `clientChanged`.
+        case speakFor(ClientClaim)
+        /// Say what the session knows, then read on.
+        case describe
         /// Throw this many octets away, forget any chunks taken before, then send.
         case skipChunk(size: UInt64, Reply)
     }
@@ -81,6 +85,7 @@ package struct ServerMachine: Sendable {
     package private(set) var isEncrypted: Bool
     package private(set) var account: EmailAddress?
     private var errors = 0
+    private var badCommands = 0
     private var authenticationFailures = 0
     private var refusedRecipients = 0
 
@@ -109,11 +114,24 @@ package struct ServerMachine: Sendable {
     /// A line that is no command.
     package mutating func refused(_ error: CommandError) -> Action {
         if error == .chunkSize { return .close(error.reply) }
+        switch error {
+        case .unrecognized, .lineTooLong, .illegalOctet:
+            badCommands += 1
+            if badCommands >= policy.badCommandLimit { return .close(.tooManyErrors) }
+        default: break
+        }
         return failed(error.reply)
     }
 
     /// A command.
     package mutating func received(_ command: Command) -> Action {
+        if policy.requiresEncryption, !isEncrypted {
+            switch command {
+            case .hello, .noop, .rset, .help, .quit, .startTLS, .xclient, .xdebug: break
+            case .bdat(let size, _): return skip(size, .startTLSFirst)
+            default: return failed(.startTLSFirst)
+            }
+        }
         switch command {
         case .hello(let name, let isExtended): return hello(name, isExtended: isExtended)
         case .mail(let from, let parameters): return mail(from, parameters)
@@ -131,6 +149,35 @@ package struct ServerMachine: Sendable {
         case .quit: return .close(.bye)
         case .startTLS: return startTLS()
         case .auth(let mechanism, let initial): return auth(mechanism, initial)
+        case .xclient(let claim): return xclient(claim)
+        case .xdebug:
+            return policy.isDevelopment ? .describe : failed(CommandError.notImplemented.reply)
+        }
+    }
+
+    /// A limit outside of the protocol stops the transaction that MAIL has just begun.
+    package mutating func limited(_ reply: Reply) -> Action {
+        reset()
+        return .reply(reply)
+    }
+
+    /// The session has taken what `speakFor` says: everything begins again, behind the greeting.
+    package mutating func clientChanged() -> Action {
+        state = .greeted
+        clientName = []
+        isExtended = false
+        return .reply(policy.greeting)
+    }
+
+    /// For XDEBUG.
+    package var stateName: StaticString {
+        switch state {
+        case .greeted: "INIT"
+        case .idle: "HELO"
+        case .checkingSender, .transaction, .checking:
+            envelope?.recipients.isEmpty ?? true ? "MAIL" : "RCPT"
+        case .receivingText, .chunks: "DATA"
+        case .authenticating: "AUTH"
         }
     }
 
@@ -201,7 +248,10 @@ package struct ServerMachine: Sendable {
         case .receivingText, .chunks: state = .idle
         default: preconditionFailure("messageEnded without a message")
         }
-        if reply.isPositive { errors = 0 }
+        if reply.isPositive {
+            errors = 0
+            badCommands = 0
+        }
         return .reply(reply)
     }
 
@@ -327,6 +377,14 @@ package struct ServerMachine: Sendable {
     private mutating func vrfy() -> Action {
         if policy.requiresAuthentication, account == nil { return failed(.authenticationRequired) }
         return .reply(.cannotVerify)
+    }
+
+    private mutating func xclient(_ claim: ClientClaim) -> Action {
+        guard policy.offersXCLIENT else { return failed(CommandError.notImplemented.reply) }
+        guard account == nil, state == .greeted || state == .idle else {
+            return failed(.badSequence)
+        }
+        return .speakFor(claim)
     }
 
     private mutating func startTLS() -> Action {

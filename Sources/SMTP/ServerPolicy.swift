@@ -20,6 +20,14 @@ package struct ServerPolicy: Equatable, Sendable {
     package var requiresAuthentication: Bool
     /// AUTH in clear: never but for development on loopback.
     package var allowsPlaintextAuthentication: Bool
+    /// Nothing but the start of TLS before TLS (RFC 3207 §4).
+    package var requiresEncryption = false
+    /// The client is one of `xclient_hosts`.
+    package var offersXCLIENT = false
+    /// `dev_mode`: XDEBUG is there.
+    package var isDevelopment = false
+    /// Lines that are no command until the connection is closed.
+    package var badCommandLimit = 20
     /// Refused commands until the connection is closed.
     package var errorLimit = 20
     /// Failed AUTH commands until the connection is closed.
@@ -66,6 +74,7 @@ package struct ServerPolicy: Equatable, Sendable {
         }
         if isAuthenticated { lines += [Array("DELIVERBY"), Array("MT-PRIORITY")] }
         if offersAuth { lines.append(Array("AUTH ") + mechanisms.joined(separator: [.space])) }
+        if offersXCLIENT { lines.append(Array("XCLIENT \(ClientClaim.attributes)")) }
         lines.append(Array("HELP"))
         return Reply(250, nil, lines: lines)
     }

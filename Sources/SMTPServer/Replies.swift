@@ -3,6 +3,7 @@
 // What the store says, in SMTP's words. RFC 5321 §4.2.2, RFC 3463, RFC 4954 §6. Temporary unless
 // proven permanent: a store that does not answer costs nobody a message.
 
+import Daemon
 import Mail
 import SASL
 import SMTP
@@ -75,6 +76,20 @@ extension SMTP.Reply {
         421, (4, 3, 0), "Mail system was restarted: connect and authenticate again")
     static let shuttingDown = SMTP.Reply(421, (4, 3, 2), "Service shutting down")
     static let tooManyClients = SMTP.Reply(421, (4, 3, 2), "Too many connections, try again later")
+
+    /// A connection that is one too many.
+    static func refused(_ refusal: Refusal) -> SMTP.Reply {
+        switch refusal {
+        case .clients: .tooManyClients
+        case .clientsOfAddress:
+            SMTP.Reply(421, (4, 7, 0), "Too many connections from your address, try again later")
+        case .clientsOfNetwork:
+            SMTP.Reply(421, (4, 7, 0), "Too many connections from your network, try again later")
+        case .rate:
+            SMTP.Reply(421, (4, 7, 0), "Too many new connections from your address, slow down")
+        }
+    }
+
     static let idleTooLong = SMTP.Reply(421, (4, 4, 2), "Timeout, closing connection")
     static let tooEarly = SMTP.Reply(554, (5, 5, 1), "You talked before the greeting")
     static let readAhead = SMTP.Reply(554, (5, 5, 1), "Commands behind STARTTLS are not allowed")

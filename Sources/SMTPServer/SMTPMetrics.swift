@@ -13,6 +13,7 @@ struct SMTPMetrics: Sendable {
     let rejected: Counter
     let sizes: Histogram
     let authAttempts: Counter
+    let tarpitted: Counter
     let commandSeconds: Histogram
     let deliverySeconds: Histogram
 
@@ -38,6 +39,9 @@ struct SMTPMetrics: Sendable {
         authAttempts = metrics.counter(
             "smtpd_auth_attempts_total", help: "AUTH commands.",
             labels: ["listener", "mechanism", "result"])
+        tarpitted = metrics.counter(
+            "smtpd_replies_delayed_total", help: "Refusals that were answered late (tarpit).",
+            labels: ["listener"])
         commandSeconds = metrics.histogram(
             "smtpd_command_duration_seconds",
             help: "From a command to its reply; for DATA and BDAT with the message.",

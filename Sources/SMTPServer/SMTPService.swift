@@ -15,12 +15,14 @@ extension Program {
     /// The whole of smtpd.
     package static func smtpd() -> Program {
         let census = Census()
+        let rates = Rates()
         let metrics = SMTPMetrics(.shared)
         return Program(
             name: "smtpd",
             listeners: { $0.smtpd.isEnabled ? $0.smtpd.listeners : [] },
             makeService: { context, suite in
-                SMTPService(context: context, suite: suite, census: census, metrics: metrics)
+                SMTPService(
+                    context: context, suite: suite, census: census, rates: rates, metrics: metrics)
             })
     }
 }
@@ -30,14 +32,20 @@ final class SMTPService: LoopService {
     let context: LoopContext
     let metrics: SMTPMetrics
     let store: DeliveryClient
-    private let census: Census
+    let rates: Rates
+    let front: Front
     private(set) var settings: ServiceSettings
     private(set) var activeSessions = 0
 
-    init(context: LoopContext, suite: Suite, census: Census, metrics: SMTPMetrics) {
+    init(
+        context: LoopContext, suite: Suite, census: Census, rates: Rates, metrics: SMTPMetrics,
+        registry: Metrics = .shared
+    ) {
         self.context = context
-        self.census = census
+        self.rates = rates
         self.metrics = metrics
+        front = Front("smtpd", census: census, metrics: registry)
+        front.reload(suite.server)
         let path = suite.server.socketPath(Door.deliver.socketName)
         store = DeliveryClient(
             StoreLink(context: context, door: .deliver, path: path, program: "smtpd"))
@@ -45,41 +53,43 @@ final class SMTPService: LoopService {
     }
 
     func reload(_ suite: Suite) {
+        front.reload(suite.server)
         settings = ServiceSettings(suite, keeping: settings.tls)
     }
 
     func serve(_ connection: Connection) async {
         let settings = settings
         let name = connection.listener
-        let listener = settings.listener(name)
-        metrics.connections.increment([name, connection.peer.text])
-        guard
-            census.enter(
-                name, limit: settings.smtpd.maxClients, listenerLimit: listener?.maxClients)
-        else {
-            await refuse(connection, isTLS: listener?.tlsImplicit ?? false)
+        // A reload removed the listener while the client was waiting at its socket.
+        guard let listener = settings.listener(name) else { return }
+        let pass: Pass
+        switch await front.admit(
+            connection, listener, all: settings.smtpd.maxClients, settings.smtpd.limits.clients)
+        {
+        case .dropped: return
+        case .refused(let refusal):
+            metrics.connections.increment([name, connection.peer.text])
+            await refuse(connection, refusal, isTLS: listener.tlsImplicit)
             return
+        case .admitted(let admitted): pass = admitted
         }
+        metrics.connections.increment([name, connection.peer.text])
         activeSessions += 1
         metrics.active.add(1, [name])
-        let session = Session(connection, service: self, settings: settings, listener: listener)
+        let session = Session(
+            connection, service: self, settings: settings, listener: listener,
+            isExempt: pass.isExempt)
         await session.run()
         activeSessions -= 1
         metrics.active.add(-1, [name])
-        census.leave(name)
+        front.leave(pass)
     }
 
     /// One client too many. Behind implicit TLS it is not told why: a handshake is what a flood
     /// of clients must not get from us.
-    private func refuse(_ connection: Connection, isTLS: Bool) async {
-        Log.warn(
-            "connection refused",
-            [
-                LogField("rip", connection.peer.text), LogField("listener", connection.listener),
-                LogField("reason", "max-clients"),
-            ])
+    private func refuse(_ connection: Connection, _ refusal: Refusal, isTLS: Bool) async {
         guard !isTLS else { return }
-        connection.write(SMTP.Reply.tooManyClients.octets)
+        connection.write(SMTP.Reply.refused(refusal).octets)
         do throws(ConnectionError) {
             try await connection.flush(within: .seconds(5))
         } catch {

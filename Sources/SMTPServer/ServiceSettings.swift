@@ -6,6 +6,7 @@ import Bytes
 import Config
 import Daemon
 import Mail
+import Network
 import SASL
 import SMTP
 import Telemetry
@@ -25,6 +26,9 @@ final class ServiceSettings {
     /// Nil: there is no certificate, so neither STARTTLS nor AUTH.
     let tls: TLSContext?
     private let relays: [AddressBlock]
+    private let proxies: [AddressBlock]
+    private let exempt: [AddressBlock]
+    private let xclientHosts: [AddressBlock]
 
     /// - Parameter tls: what to use if there is no usable certificate now.
     init(_ suite: Suite, keeping old: TLSContext? = nil) {
@@ -34,11 +38,11 @@ final class ServiceSettings {
         postmasterDomain = Array(suite.domains.first ?? suite.smtpd.hostname)
         isDevelopment = suite.server.devMode
         isFullTemporary = suite.msgstored.quotaTemporary
-        relays = suite.smtpd.allowedRelays.compactMap { text in
-            if let block = AddressBlock(text) { return block }
-            Log.error("bad allowed_relays", [LogField("reason", text)])
-            return nil
-        }
+        // Config has refused what is no block.
+        relays = suite.smtpd.allowedRelays.compactMap { AddressBlock($0) }
+        proxies = suite.server.trustedProxies.compactMap { AddressBlock($0) }
+        exempt = suite.server.exempt.compactMap { AddressBlock($0) }
+        xclientHosts = suite.smtpd.xclientHosts.compactMap { AddressBlock($0) }
         do throws(TLSContextError) {
             tls = try TLSContext.server(suite.smtpd.tls, session: "smtpd")
         } catch {
@@ -47,10 +51,15 @@ final class ServiceSettings {
         }
     }
 
-    /// Whether `peer` may send to other domains without AUTH.
+    /// Whether `peer` may send to other domains without AUTH. A load balancer may not: whoever is
+    /// behind it would be anybody (a listener where `proxy_protocol` was forgotten).
     func isAllowedRelay(_ peer: PeerAddress) -> Bool {
-        relays.contains { $0.contains(peer.text) }
+        guard let address = peer.address else { return false }
+        return relays.contains(address) && !proxies.contains(address)
     }
+
+    /// Whether no limit on rates and no tarpit applies; true for a Unix socket.
+    func isExempt(_ address: IPAddress?) -> Bool { address.map(exempt.contains) ?? true }
 
     func listener(_ name: String) -> ListenerSettings? {
         smtpd.listeners.first { $0.name == name }
@@ -59,17 +68,27 @@ final class ServiceSettings {
     /// What a listener offers and demands of a client at `peer`.
     func policy(_ listener: ListenerSettings?, peer: PeerAddress) -> ServerPolicy {
         let isSubmission = listener?.mode == "submission" || listener?.mode == "smtps"
-        return ServerPolicy(
-            hostname: hostname, sizeLimit: smtpd.maxMessageSize,
-            recipientLimit: smtpd.maxRecipients, offersStartTLS: tls != nil,
-            mechanisms: smtpd.auth.enabled
-                ? Mechanism.offered(
-                    // Before TLS none is offered, but for development.
-                    methods, isTLS: !(isDevelopment && peer.isLoopback), hasCertificateName: false
-                ).map {
-                    Array($0.rawValue)
-                } : [],
-            requiresAuthentication: isSubmission || smtpd.auth.required,
+        let authentication = listener?.authentication
+        let offersAuth = smtpd.auth.enabled && authentication != "off"
+        // Before TLS none is offered, but for development.
+        let mechanisms = Mechanism.offered(
+            methods, isTLS: !(isDevelopment && peer.isLoopback), hasCertificateName: false)
+        var policy = ServerPolicy(
+            hostname: hostname, sizeLimit: listener?.maxMessageSize ?? smtpd.maxMessageSize,
+            recipientLimit: listener?.maxRecipients ?? smtpd.maxRecipients,
+            offersStartTLS: tls != nil && listener?.encryption != "off",
+            mechanisms: offersAuth ? mechanisms.map { Array($0.rawValue) } : [],
+            // Whatever else is said, submission is never without.
+            requiresAuthentication: isSubmission || authentication == "required"
+                || (authentication == nil && smtpd.auth.required),
             allowsPlaintextAuthentication: isDevelopment && peer.isLoopback)
+        policy.requiresEncryption = listener?.encryption == "required"
+        policy.offersXCLIENT =
+            smtpd.xclient && (peer.address.map(xclientHosts.contains) ?? false)
+        policy.isDevelopment = isDevelopment
+        policy.errorLimit = smtpd.limits.maxErrors
+        policy.badCommandLimit = smtpd.limits.maxBadCommands
+        policy.refusedRecipientLimit = smtpd.limits.maxRefusedRecipients
+        return policy
     }
 }

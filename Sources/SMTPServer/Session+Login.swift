@@ -152,11 +152,26 @@ extension Session {
                 logRejected(
                     reply, reason: reason, domain: address.domain, rcpt: address.octets)
             }
+            if reply.isPositive, let limit = rateOfRecipients(address) {
+                logRejected(
+                    limit.reply, reason: limit.reason, domain: address.domain,
+                    rcpt: address.octets)
+                return .action(machine.recipientChecked(address, limit.reply))
+            }
             return .action(machine.recipientChecked(address, reply))
         } catch {
             logRejected(.tryAgain, reason: "store-unavailable", rcpt: address.octets)
             return .action(machine.recipientChecked(address, .tryAgain))
         }
+    }
+
+    /// The rate that one more recipient would exceed.
+    private func rateOfRecipients(_ address: EmailAddress) -> RateLimit? {
+        let others = machine.envelope?.recipients ?? []
+        return service.rates.recipient(
+            account: machine.account, domain: address.domain,
+            isNewDomain: !others.contains { $0.domain == address.domain },
+            service.settings.smtpd.limits, now: service.context.now.nanoseconds)
     }
 
     /// A recipient elsewhere. Nobody can relay yet: those who may are told so, others are strangers.

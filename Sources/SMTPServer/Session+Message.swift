@@ -66,7 +66,7 @@ extension Session {
         guard let envelope = machine.envelope else { preconditionFailure("DATA without envelope") }
         let messageID = service.context.nextTraceID()
         let collector = collector(messageID, envelope)
-        var decoder = DotDecoder(limit: settings.smtpd.maxMessageSize)
+        var decoder = DotDecoder(limit: machine.policy.sizeLimit)
         do throws(ConnectionError) {
             while !decoder.isComplete {
                 try await needInput()
@@ -112,6 +112,7 @@ extension Session {
             message = chunked
         } else {
             let id = service.context.nextTraceID()
+            messageBegins()
             message = ChunkedMessage(
                 id, collector(id, envelope), isBinary: envelope.parameters.terms.body == .binary)
             chunked = message
@@ -137,11 +138,11 @@ extension Session {
         if let fault = message.fault {
             let reply = refuse(fault, envelope)
             return isLast
-                ? machine.messageEnded(reply) : machine.chunkReceived(size: size, fault: reply)
+                ? messageEnded(reply) : machine.chunkReceived(size: size, fault: reply)
         }
         guard isLast else { return machine.chunkReceived(size: size, fault: nil) }
         chunked = nil
-        return machine.messageEnded(await deliver(message.id, envelope, message.collector))
+        return messageEnded(await deliver(message.id, envelope, message.collector))
     }
 
     /// Keeps in step with a client whose chunk is not wanted.

@@ -35,12 +35,19 @@ final class Session {
     var handle: SessionHandle?
     /// The message of which BDAT brings chunks.
     var chunked: ChunkedMessage?
-    private let deadline: MonotonicInstant
+    /// No limit on rates of its address, no tarpit.
+    var isExempt: Bool
+    /// The end of the session, put off by each message that is taken.
+    private var deadline: MonotonicInstant
+    /// The end of the message under way.
+    private var messageDeadline: MonotonicInstant?
+    private var refusals = 0
 
     init(
         _ connection: Connection, service: SMTPService, settings: ServiceSettings,
-        listener: ListenerSettings?
+        listener: ListenerSettings?, isExempt: Bool
     ) {
+        self.isExempt = isExempt
         self.connection = connection
         self.service = service
         self.settings = settings
@@ -102,16 +109,23 @@ final class Session {
         }
     }
 
-    /// Time for the next line: the command's, but no more than is left of the connection's.
+    /// Time for the next line: the command's, but no more than is left of the connection's, or of
+    /// the message between two of its chunks.
     var patience: Duration {
-        let left = deadline - service.context.now
+        let left = (messageDeadline ?? deadline) - service.context.now
         return min(settings.smtpd.commandTimeout, max(left, .zero))
     }
 
     /// Time for the next piece of a message.
     var dataPatience: Duration {
-        let left = deadline - service.context.now
+        let left = (messageDeadline ?? deadline) - service.context.now
         return min(settings.smtpd.dataTimeout, max(left, .zero))
+    }
+
+    /// A message begins, or goes on: the time for all of it runs from its first octet.
+    func messageBegins() {
+        guard messageDeadline == nil else { return }
+        messageDeadline = service.context.now.advanced(by: settings.smtpd.messageTimeout)
     }
 
     /// The last line, parsed and put to the machine; with its name for the metrics.
@@ -120,7 +134,13 @@ final class Session {
             let command = try connection.withLine { line throws(CommandError) in
                 try Command(line)
             }
-            return (command.name, machine.received(command))
+            let action = machine.received(command)
+            if case .mail(let from, _) = command, machine.envelope != nil,
+                let limit = rateOfMessages(from)
+            {
+                return (command.name, machine.limited(limit.reply))
+            }
+            return (command.name, action)
         } catch {
             return ("other", machine.refused(error))
         }
@@ -131,9 +151,10 @@ final class Session {
         var next = Next.action(action)
         while true {
             // RSET, EHLO, QUIT and errors end a transaction: its chunks go with it.
-            if machine.envelope == nil, let dropped = chunked {
-                dropped.collector.abandon()
+            if machine.envelope == nil {
+                chunked?.collector.abandon()
                 chunked = nil
+                messageDeadline = nil
             }
             switch next {
             case .command: return true
@@ -146,7 +167,12 @@ final class Session {
     private func carryOut(_ action: ServerMachine.Action) async throws(ConnectionError) -> Next {
         switch action {
         case .reply(let reply):
+            await delay(reply)
             connection.write(reply.octets)
+            return .command
+        case .speakFor(let claim): return .action(speak(for: claim))
+        case .describe:
+            connection.write(describe().octets)
             return .command
         case .close(let reply):
             connection.write(reply.octets)
@@ -162,12 +188,44 @@ final class Session {
             return await checkRecipient(recipient)
         case .receiveText(let reply):
             connection.write(reply.octets)
-            return .action(machine.messageEnded(try await receiveText()))
+            messageBegins()
+            return .action(messageEnded(try await receiveText()))
         case .receiveChunk(let size, let isLast):
             return .action(try await receiveChunk(size, isLast: isLast))
         case .skipChunk(let size, let reply):
             return try await skipChunk(size, reply)
         }
+    }
+
+    /// A message that was taken is what the connection is for: its time begins again.
+    func messageEnded(_ reply: SMTP.Reply) -> ServerMachine.Action {
+        if reply.isPositive {
+            deadline = service.context.now.advanced(by: settings.smtpd.connectionTimeout)
+        }
+        return machine.messageEnded(reply)
+    }
+
+    // MARK: Limits
+
+    /// The rate that one more message from here would exceed.
+    private func rateOfMessages(_ from: ReversePath) -> RateLimit? {
+        var sender: EmailAddress?
+        if case .address(let address) = from { sender = address }
+        let limit = service.rates.message(
+            address: isExempt ? nil : connection.peer.address, account: machine.account,
+            sender: sender, service.settings.smtpd.limits, now: service.context.now.nanoseconds)
+        if let limit { logRejected(limit.reply, reason: limit.reason) }
+        return limit
+    }
+
+    /// The tarpit: who makes mistake after mistake is guessing, and waits for each further answer.
+    private func delay(_ reply: SMTP.Reply) async {
+        guard !reply.isPositive, !reply.isTemporary else { return }
+        refusals += 1
+        let limits = settings.smtpd.limits
+        guard !isExempt, limits.tarpit > .zero, refusals > limits.tarpitAfter else { return }
+        service.metrics.tarpitted.increment([connection.listener])
+        await service.context.sleep(limits.tarpit)
     }
 
     // MARK: TLS
@@ -188,7 +246,12 @@ final class Session {
     }
 
     private func startTLS(_ context: TLSContext) async throws(ConnectionError) {
-        try await connection.startTLS(context, within: Self.handshakeTime)
+        do throws(ConnectionError) {
+            try await connection.startTLS(context, within: Self.handshakeTime)
+        } catch {
+            Log.info("tls failed", fields([LogField("reason", error.description)]))
+            throw error
+        }
         machine.tlsStarted()
         if !machine.policy.mechanisms.isEmpty {
             machine.offer(mechanisms: mechanisms.map { Array($0.rawValue) })
@@ -263,6 +326,8 @@ extension Command {
         case .quit: "QUIT"
         case .vrfy: "VRFY"
         case .auth: "AUTH"
+        case .xclient: "XCLIENT"
+        case .xdebug: "XDEBUG"
         }
     }
 }

@@ -30,7 +30,8 @@ import Glibc
         var continuation: UnsafeContinuation<Bool, Never>
     }
 
-    package let peer: PeerAddress
+    /// Who is at the other end; after `speaks(for:)`, on whose behalf it speaks.
+    package private(set) var peer: PeerAddress
     package let localPort: UInt16
     /// Name of the listener: `smtp`, `imaps`; the path for a connection that we made.
     package let listener: String
@@ -119,6 +120,13 @@ import Glibc
 
     /// `TLSv1.3`; nil without TLS.
     package var tlsDescription: String? { tls?.version }
+
+    /// The name in the client's certificate, if one of our authorities has signed it: what AUTH
+    /// EXTERNAL may use (RFC 4422 App. A). Its first rfc822Name, else emailAddress, else CN.
+    package var verifiedClientName: [UInt8]? { tls?.clientName }
+
+    /// The peer is a proxy, and this is its client (PROXY protocol, XCLIENT).
+    package func speaks(for client: PeerAddress) { peer = client }
 
     /// The daemon is stopping and this session should end soon. Never true for connections that
     /// this process made itself.

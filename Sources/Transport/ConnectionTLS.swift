@@ -24,6 +24,14 @@ import Glibc
 
     var version: String { unsafe String(cString: SSL_get_version(ssl)) }
 
+    /// Whom the client's certificate names, if it was verified. Never with a control character.
+    var clientName: [UInt8]? {
+        let name = unsafe [UInt8](unsafeUninitializedCapacity: 512) { room, count in
+            count = Int(unsafe martlet_ssl_client_name(ssl, room.baseAddress, 512))
+        }
+        return name.isEmpty || name.contains { $0 < 0x20 || $0 == 0x7F } ? nil : name
+    }
+
     /// Sends close_notify, once, if the socket takes it (RFC 8446 §6.1).
     func sayGoodbye() {
         ERR_clear_error()

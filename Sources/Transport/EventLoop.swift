@@ -256,6 +256,15 @@ package class EventTarget {
         acceptors.removeAll(where: matches)
     }
 
+    /// Accepts no more from `socket`, but serves who is connected already.
+    func retire(_ socket: ListenerSocket) {
+        for acceptor in acceptors where acceptor.socket === socket {
+            acceptor.close()
+            acceptor.acceptLast()
+        }
+        acceptors.removeAll { $0.socket === socket }
+    }
+
     /// Accepts no more; idle sessions hear of it.
     func beginDraining() {
         isDraining = true

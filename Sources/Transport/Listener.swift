@@ -38,9 +38,20 @@ package final class ListenerSocket: Sendable {
 
     deinit { _ = close(descriptor) }
 
+    /// Lets a socket of this process that is bound as successor have an address in common with this
+    /// one. Never at the first bind: a second daemon started by mistake must fail.
+    package func allowSuccessor() {
+        var yes: Int32 = 1
+        _ = unsafe setsockopt(
+            descriptor, SOL_SOCKET, SO_REUSEPORT, &yes, socklen_t(MemoryLayout<Int32>.size))
+    }
+
     /// Listens on every address that `host` means; an empty host is IPv6 and IPv4 at once.
+    ///
+    /// - Parameter isSuccessor: another socket of this process may have the port; it was told with
+    ///   `allowSuccessor`.
     package static func bind(
-        host: String, port: UInt16, name: String
+        host: String, port: UInt16, name: String, isSuccessor: Bool = false
     ) throws(ConnectionError) -> [ListenerSocket] {
         var hints = unsafe addrinfo()
         unsafe hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV
@@ -56,7 +67,9 @@ package final class ListenerSocket: Sendable {
         while let info = unsafe next, sockets.count < 8 {
             do throws(ConnectionError) {
                 sockets.append(
-                    try unsafe bind(info.pointee, name: name, isAnyAddress: host.isEmpty))
+                    try unsafe bind(
+                        info.pointee, name: name, isAnyAddress: host.isEmpty,
+                        isSuccessor: isSuccessor))
             } catch {
                 // A family that this machine lacks is no reason to refuse the other one.
                 guard error == .system(EAFNOSUPPORT) || error == .system(EADDRNOTAVAIL) else {
@@ -67,14 +80,15 @@ package final class ListenerSocket: Sendable {
             unsafe next = info.pointee.ai_next
         }
         if sockets.isEmpty, host.isEmpty, isUnavailable {
-            return try bind(host: "0.0.0.0", port: port, name: name)  // a machine without IPv6
+            // a machine without IPv6
+            return try bind(host: "0.0.0.0", port: port, name: name, isSuccessor: isSuccessor)
         }
         guard !sockets.isEmpty else { throw .system(EADDRNOTAVAIL) }
         return sockets
     }
 
     private static func bind(
-        _ info: addrinfo, name: String, isAnyAddress: Bool
+        _ info: addrinfo, name: String, isAnyAddress: Bool, isSuccessor: Bool
     ) throws(ConnectionError) -> ListenerSocket {
         let socket = Descriptor(
             unsafe socket(
@@ -85,6 +99,9 @@ package final class ListenerSocket: Sendable {
         var onlySix: Int32 = isAnyAddress ? 0 : 1
         let size = socklen_t(MemoryLayout<Int32>.size)
         _ = unsafe setsockopt(socket.rawValue, SOL_SOCKET, SO_REUSEADDR, &yes, size)
+        if isSuccessor {
+            _ = unsafe setsockopt(socket.rawValue, SOL_SOCKET, SO_REUSEPORT, &yes, size)
+        }
         if unsafe info.ai_family == AF_INET6 {
             _ = unsafe setsockopt(
                 socket.rawValue, martlet_ipproto_ipv6, IPV6_V6ONLY, &onlySix, size)
@@ -166,6 +183,12 @@ final class Acceptor: EventTarget, TimerTarget {
         loop.unregister(socket.descriptor, self)
     }
 
+    /// Takes what waits in the queue of a socket that is going to close: these clients are
+    /// connected already.
+    func acceptLast() {
+        for _ in 0..<256 { if !acceptOne() { return } }
+    }
+
     func timerFired(_ timer: LoopTimer) {
         do throws(ConnectionError) {
             try resume()
@@ -188,7 +211,12 @@ final class Acceptor: EventTarget, TimerTarget {
     }
 
     override func handle(_ events: UInt32) {
-        for _ in 0..<Self.batch {
+        for _ in 0..<Self.batch { if !acceptOne() { return } }
+    }
+
+    /// - Returns: false if there is nobody, or no room.
+    private func acceptOne() -> Bool {
+        while true {
             var address = sockaddr_storage()
             var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
             let number = unsafe withUnsafeMutablePointer(to: &address) { address in
@@ -200,14 +228,15 @@ final class Acceptor: EventTarget, TimerTarget {
             }
             guard number >= 0 else {
                 switch errno {
-                case EAGAIN: return
+                case EAGAIN: return false
                 case EMFILE, ENFILE, ENOBUFS, ENOMEM:
-                    pause(.system(errno))
-                    return
+                    if slot >= 0 { pause(.system(errno)) }
+                    return false
                 default: continue  // the connection died in the queue, accept(2)
                 }
             }
             start(Descriptor(number), address)
+            return true
         }
     }
 

@@ -154,7 +154,7 @@ package final class LoopContext {
 
     /// Stops accepting from `socket` on this loop.
     package func stopListening(on socket: ListenerSocket) {
-        loop.removeAcceptors { $0.socket === socket }
+        loop.retire(socket)
     }
 }
 

@@ -4,6 +4,7 @@
 
 import CLinux
 import Glibc
+import Network
 
 /// Why a connection cannot go on.
 package enum ConnectionError: Error, Equatable, Sendable {
@@ -60,6 +61,13 @@ package struct PeerAddress: Sendable, Equatable {
         self.port = port
         self.isLoopback = isLoopback
     }
+
+    package init(_ address: IPAddress, port: UInt16) {
+        self.init(text: address.text, port: port, isLoopback: address.isLoopback)
+    }
+
+    /// Nil for a Unix socket.
+    package var address: IPAddress? { IPAddress(text) }
 
     package static let unix = PeerAddress(text: "unix", port: 0, isLoopback: true)
 }

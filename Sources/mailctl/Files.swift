@@ -57,6 +57,14 @@ enum Files {
         }
     }
 
+    /// The directory gives its group to new files, so that the group can read what is for it:
+    /// /etc/martlet/tls and martlet-tls.
+    static func isShared(_ directory: String) -> Bool {
+        var status = stat()
+        return unsafe stat(directory, &status) == 0 && status.st_mode & S_ISGID != 0
+            && status.st_gid != 0 && status.st_mode & 0o022 == 0
+    }
+
     static func writeAll(_ descriptor: Int32, _ octets: [UInt8]) -> Bool {
         var start = 0
         while start < octets.count {

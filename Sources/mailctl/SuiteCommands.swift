@@ -259,7 +259,8 @@ enum TLSCommands {
         let made = try SelfSigned.make(hostname: hostname, names: [hostname, "localhost"])
         try Files.makeDirectory(Files.directory(of: keyPath), mode: 0o755)
         try Files.makeDirectory(Files.directory(of: certificatePath), mode: 0o755)
-        try Files.write(keyPath, made.key, mode: 0o600)
+        let isShared = Files.isShared(Files.directory(of: keyPath))
+        try Files.write(keyPath, made.key, mode: isShared ? 0o640 : 0o600)
         try Files.write(certificatePath, made.certificate, mode: 0o644)
         if invocation.json {
             Terminal.out(

@@ -241,7 +241,7 @@ import Testing
             [smtpd.spf]
             enabled = true
             [smtpd]
-            xclient = false
+            require_helo = false
             [msgstored]
             index = "postgres"
             fsync = "always"
@@ -249,7 +249,7 @@ import Testing
         #expect(
             messages(result) == [
                 "warning: [smtpd.spf] is not supported in this version yet: ignored",
-                "warning: `xclient` in [smtpd]: not supported in this version yet: ignored",
+                "warning: `require_helo` in [smtpd]: not supported in this version yet: ignored",
                 "warning: `index` in [msgstored]: only \"sqlite\" is supported in this version: "
                     + "ignored",
             ])

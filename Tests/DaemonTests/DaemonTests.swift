@@ -5,6 +5,7 @@
 import Bytes
 import Config
 import Glibc
+import Network
 import Testing
 import Transport
 
@@ -117,5 +118,40 @@ struct DaemonTests {
         let second = try sockets.change(to: [moved], runDirectory: "/tmp")
         #expect(second.added.isEmpty)
         #expect(second.removed.isEmpty)
+    }
+
+    @Test func `a listener may move within its port while the old socket is open`() throws {
+        let free = try #require(ListenerSocket.bind(host: "127.0.0.1", port: 0, name: "x").first)
+        let port = free.localPort
+        // Not the free one any more: it is closed when this function is done with it.
+        _ = consume free
+        var sockets = Sockets(passed: nil)
+        let first = try sockets.change(
+            to: [listener("one", .tcp(host: "127.0.0.1", port: port))], runDirectory: "/tmp")
+        let second = try sockets.change(
+            to: [listener("one", .tcp(host: "", port: port))], runDirectory: "/tmp")
+        #expect(second.added.count == 1)
+        #expect(second.removed.count == 1 && second.removed.first === first.added.first)
+        // Another process, or another suite in this one, may not.
+        var others = Sockets(passed: nil)
+        #expect(throws: Sockets.Failure.self) {
+            try others.change(
+                to: [listener("one", .tcp(host: "127.0.0.1", port: port))], runDirectory: "/tmp")
+        }
+    }
+
+    @Test func `nothing is left in the census when everybody has gone`() {
+        let census = Census()
+        let limits = CensusLimits(all: 1_000, address: 3, network: 5)
+        let all = (0..<1_000).compactMap { IPAddress("192.0.\($0 % 7).\($0 % 11)") }
+        var inside: [IPAddress] = []
+        for address in all where census.enter("smtp", address, limits, now: 0) == nil {
+            inside.append(address)
+        }
+        #expect(inside.count == 35)
+        for address in inside { census.leave("smtp", address) }
+        #expect(census.addressCounts == 0)
+        #expect(census.enter("smtp", nil, CensusLimits(all: 1), now: 0) == nil)
+        #expect(census.enter("smtp", nil, CensusLimits(all: 1), now: 0) == .clients)
     }
 }

@@ -252,7 +252,8 @@ final class TestDaemon: Sendable {
         port = socket.localPort
         thread = try LoopThread(name: "smtp-loop", workers: testWorkers) { context in
             let service = SMTPService(
-                context: context, suite: settings, census: Census(), metrics: SMTPMetrics(metrics))
+                context: context, suite: settings, census: Census(), rates: Rates(),
+                metrics: SMTPMetrics(metrics), registry: metrics)
             do throws(ConnectionError) {
                 try context.listen(on: socket) { connection in await service.serve(connection) }
             } catch {

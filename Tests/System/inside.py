@@ -173,8 +173,8 @@ def sandbox():
           "the group of one door opens that door only")
     check(run("stat", "-c", "%U %a", "/var/lib/martlet").stdout.split() == ["martlet-store", "700"],
           "the mail belongs to the store alone")
-    check(run("stat", "-c", "%U %a", "/etc/martlet/tls").stdout.split() == ["root", "700"],
-          "the key belongs to root alone")
+    check(run("stat", "-c", "%U %G %a", "/etc/martlet/tls").stdout.split()
+          == ["root", "martlet-tls", "2750"], "the key belongs to root and to those who serve TLS")
 
 
 def reload():
@@ -205,6 +205,67 @@ def reload():
     run("mailctl", "reload")
     check("smtpd" in run("mailctl", "status").stdout, "mailctl reloads and reports")
     check(eventually(banner), "a reload reads mail.toml.d and brings its settings to new connections")
+
+
+def serial(port, starttls=()):
+    """The serial number of the certificate at `port`."""
+    shown = run("openssl", "s_client", "-connect", f"127.0.0.1:{port}", *starttls, input="").stdout
+    return run("openssl", "x509", "-noout", "-serial", input=shown).stdout.strip()
+
+
+def renew():
+    """A renewed certificate, taken over by a reload alone."""
+    folder = "/etc/martlet/tls"
+    before = {service: pid(service) for service in SERVICES}
+    ports = ((465, ()), (993, ()), (995, ()), (25, ("-starttls", "smtp")))
+    old = {port: serial(port, how) for port, how in ports}
+    check(len(set(old.values())) == 1, "every port shows one certificate")
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+        "-days", "3", "-subj", "/CN=box.example.test", "-addext",
+        "subjectAltName=DNS:box.example.test,DNS:localhost", "-keyout", f"{folder}/new.key",
+        "-out", f"{folder}/new.pem")
+    run("chgrp", "martlet-tls", f"{folder}/new.key", f"{folder}/new.pem")
+    run("chmod", "640", f"{folder}/new.key")
+    os.rename(f"{folder}/new.key", f"{folder}/privkey.pem")
+    os.rename(f"{folder}/new.pem", f"{folder}/fullchain.pem")
+    for service in ("smtpd", "imapd", "pop3d"):
+        run("systemctl", "reload", f"{service}.service")
+    check(eventually(lambda: all(serial(port, how) != old[port] for port, how in ports)),
+          "a reload takes over a renewed certificate")
+    check({service: pid(service) for service in SERVICES} == before, "in the same processes")
+    # Half of a pair changes nothing, and says so where people look.
+    with open(f"{folder}/fullchain.pem") as file:
+        whole = file.read()
+    with open(f"{folder}/fullchain.pem", "w") as file:
+        file.write(whole[:200])
+    run("systemctl", "reload", "smtpd.service", check=False)
+    check(eventually(lambda: "fullchain.pem" in show("smtpd.service", "StatusText")),
+          "systemctl status says why a reload was refused: " + show("smtpd.service", "StatusText"))
+    check(serial(465) == serial(993), "and the certificate that works stays")
+    with open(f"{folder}/fullchain.pem", "w") as file:
+        file.write(whole)
+    run("systemctl", "reload", "smtpd.service")
+    check(eventually(lambda: "refused" not in show("smtpd.service", "StatusText")),
+          "a good reload says nothing of it any more")
+
+
+def sockets():
+    """systemd opens and closes its sockets; the daemon says what is missing."""
+    with open("/etc/martlet/mail.toml.d/extra.toml", "w") as file:
+        file.write("".join(f'[smtpd.listeners.{name}]\naddress = ":{port}"\nmode = "{mode}"\n'
+                           for name, port, mode in (("smtp", 25, "smtp"), ("smtps", 465, "smtps"),
+                                                    ("submission", 587, "submission"),
+                                                    ("extra", 2525, "alt"))))
+    with socket.create_connection(("127.0.0.1", 25), 10) as link:
+        link.recv(512)
+        run("systemctl", "reload", "smtpd.service")
+        link.sendall(b"NOOP\r\n")
+        check(link.recv(512).startswith(b"250"), "a session goes on over a change of listeners")
+    check(eventually(lambda: "listener is off, no socket was passed" in run(
+        "journalctl", "-u", "smtpd.service", "--no-pager").stdout),
+        "a listener without a socket unit is told of")
+    os.unlink("/etc/martlet/mail.toml.d/extra.toml")
+    run("systemctl", "reload", "smtpd.service")
 
 
 def restart():
@@ -243,7 +304,7 @@ def stop():
 if __name__ == "__main__":
     start = time.monotonic()
     try:
-        for step in (install, first_mail, sandbox, reload, restart, kill, stop):
+        for step in (install, first_mail, sandbox, reload, renew, sockets, restart, kill, stop):
             step()
     except subprocess.CalledProcessError as error:
         print("FAILED", error, error.stdout, error.stderr, flush=True)

@@ -14,7 +14,7 @@ final class Certificate: Sendable {
     let certificate: String
     let key: String
 
-    init() {
+    init(name common: String = "localhost") {
         let base = temporaryPath("tls")
         certificate = base + ".crt"
         key = base + ".key"
@@ -25,7 +25,7 @@ final class Certificate: Sendable {
         X509_gmtime_adj(X509_getm_notAfter(x509), 3600)
         X509_set_pubkey(x509, pair)
         let name = X509_get_subject_name(x509)
-        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC_, "localhost", -1, -1, 0)
+        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC_, common, -1, -1, 0)
         X509_set_issuer_name(x509, name)
         X509_sign(x509, pair, EVP_sha256())
         if let file = fopen(certificate, "w") {
@@ -69,9 +69,22 @@ final class TLSClient {
     private let ssl: OpaquePointer?
     private let client: Client
 
-    init?(_ client: Client, isTLS12: Bool = false) {
+    /// - Parameters:
+    ///   - name: what SNI asks for.
+    ///   - protocols: what ALPN offers, in the form of the wire.
+    ///   - own: shown if the server asks for a certificate.
+    init?(
+        _ client: Client, isTLS12: Bool = false, name: String? = nil, protocols: [UInt8] = [],
+        own: Certificate? = nil
+    ) {
         self.client = client
+        if let own {
+            SSL_CTX_use_certificate_file(context, own.certificate, SSL_FILETYPE_PEM)
+            SSL_CTX_use_PrivateKey_file(context, own.key, SSL_FILETYPE_PEM)
+        }
         ssl = SSL_new(context)
+        if let name { martlet_ssl_set_server_name(ssl, name) }
+        if !protocols.isEmpty { SSL_set_alpn_protos(ssl, protocols, UInt32(protocols.count)) }
         if isTLS12 { SSL_ctrl(ssl, SSL_CTRL_SET_MAX_PROTO_VERSION, Int(TLS1_2_VERSION), nil) }
         SSL_set_fd(ssl, client.descriptor)
         guard SSL_connect(ssl) == 1 else { return nil }
@@ -80,6 +93,26 @@ final class TLSClient {
     deinit {
         SSL_free(ssl)
         SSL_CTX_free(context)
+    }
+
+    /// The common name of the server's certificate.
+    var serverName: String {
+        let certificate = SSL_get1_peer_certificate(ssl)
+        defer { X509_free(certificate) }
+        var room = [CChar](repeating: 0, count: 128)
+        X509_NAME_get_text_by_NID(
+            X509_get_subject_name(certificate), NID_commonName, &room, Int32(room.count))
+        return String(
+            decoding: room.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// What ALPN settled on.
+    var chosenProtocol: String {
+        var start: UnsafePointer<UInt8>?
+        var count: UInt32 = 0
+        SSL_get0_alpn_selected(ssl, &start, &count)
+        return String(
+            decoding: UnsafeBufferPointer(start: start, count: Int(count)), as: UTF8.self)
     }
 
     func send(_ octets: [UInt8]) {

@@ -103,9 +103,12 @@ package struct DotDecoder: Sendable {
 
     private mutating func emit(_ octets: Span<UInt8>, into text: inout [UInt8]) {
         guard octets.count > 0 else { return }
+        // Of two faults the first counts, however the text was cut.
+        let null = octets.first(0, in: 0..<octets.count)
+        if null < octets.count, null < limit - size { note(.nullByte) }
         size += octets.count
         if size > limit { note(.tooLarge) }
-        if octets.first(0, in: 0..<octets.count) < octets.count { note(.nullByte) }
+        if null < octets.count { note(.nullByte) }
         if fault == nil { text.append(copying: octets) }
     }
 

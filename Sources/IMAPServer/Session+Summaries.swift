@@ -70,11 +70,17 @@ private struct SummaryAnswers {
     private let freshAttributes: [FetchAttribute]
     /// The name of each item, with the space behind it.
     private let labels: [[UInt8]]
+    /// For items that are HEADER.FIELDS.
+    private let selections: [FieldSelection?]
 
     init(_ command: FetchCommand, tellsModSeq: Bool) {
         attributes = command.attributes
         let news: [FetchAttribute] = tellsModSeq ? [.flags, .modSeq] : [.flags]
         freshAttributes = attributes + news.filter { !command.attributes.contains($0) }
+        selections = attributes.map { attribute in
+            guard case .section(let fetch) = attribute else { return nil }
+            return FieldSelection(fetch)
+        }
         labels = attributes.map { attribute in
             switch attribute {
             case .envelope: return Array("ENVELOPE ")
@@ -115,7 +121,12 @@ private struct SummaryAnswers {
                 }
             case .section(let fetch):
                 isWhole = true
-                write(fetch, of: rows.extracting(row.fields), to: &writer)
+                let fields = rows.extracting(row.fields)
+                if let selection = selections[place] {
+                    writer.with { selection.appendLiteral(fields, to: &$0) }
+                } else {
+                    write(fetch, of: fields, to: &writer)
+                }
             default: isWhole = false
             }
             guard isWhole else {

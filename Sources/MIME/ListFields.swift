@@ -7,12 +7,13 @@ import Bytes
 
 package enum ListFields {
     /// In small letters, by length; and every name that begins with `list-`. From what
-    /// Thunderbird, mutt, neomutt, K-9, Apple Mail, Outlook and aerc were seen to ask for.
+    /// Thunderbird, mutt, neomutt, K-9, Apple Mail, Outlook and aerc were seen to ask for. Not
+    /// Received, which alone would be as long as all the others.
     private static let names: [[[UInt8]]] = byLength([
         "date", "from", "sender", "reply-to", "to", "cc", "bcc", "subject", "message-id",
         "in-reply-to", "references", "newsgroups", "followup-to", "content-type",
         "content-transfer-encoding", "content-description", "content-disposition",
-        "content-language", "content-class", "content-id", "mime-version", "received", "lines",
+        "content-language", "content-class", "content-id", "mime-version", "lines",
         "priority", "importance", "x-priority", "x-msmail-priority", "x-label", "x-keywords",
         "keywords", "comments", "original-to", "x-original-to", "x-original-from", "delivered-to",
         "envelope-to", "return-path", "precedence", "auto-submitted", "x-auto-response-suppress",

@@ -10,7 +10,7 @@ import Testing
 private let headers = [
     "Subject: x\r\nFrom: a@b\r\n\r\n", "", "\r\n", "no field\r\n\r\n", "Subject: cut off",
     "subject: a\r\nSUBJECT: b\r\n c\r\n\r\n", "X-Other: y\r\nSubject: cut off\r",
-    "Received: from a\r\n\tby b;\r\n date\r\nnonsense\r\n more\r\nTo : x@y\r\nDKIM-Signature: z\r\n"
+    "Return-Path: from a\r\n\tby b;\r\n date\r\nnonsense\r\n more\r\nTo : x@y\r\nDKIM-Signature: z\r\n"
         + "List-Id: <l>\r\n\r\nbody: not a field\r\n",
     "To: x\nCc: lf only\n\nbody",
 ]
@@ -22,12 +22,33 @@ struct SummaryTests {
         let message = Array(text.utf8)
         let synopsis = MessageSynopsis(message.span, isWhole: true)
         for names in [
-            ["Subject"], ["TO", "cc", "From"], ["Received", "List-Id", "Sender", "Date"], ["Bcc"],
+            ["Subject"], ["TO", "cc", "From"], ["Return-Path", "List-Id", "Sender", "Date"],
+            ["Bcc"],
         ] {
             let section = Section(text: .headerFields(names.map { Array($0.utf8) }))
             #expect(
                 section.resolve(in: synopsis.fields.span) == section.resolve(in: message.span))
         }
+    }
+
+    @Test(arguments: headers)
+    func `a selection of fields is the section's literal`(_ text: String) throws {
+        let synopsis = MessageSynopsis(Array(text.utf8).span, isWhole: true)
+        let kept = synopsis.fields.span
+        for names in [["Subject"], ["TO", "cc", "From"], ["return-path", "To", "DATE"], ["Bcc"]] {
+            let section = Section(text: .headerFields(names.map { Array($0.utf8) }))
+            let selection = try #require(
+                FieldSelection(SectionFetch(section: section, isPeek: true)))
+            var literal: [UInt8] = []
+            selection.appendLiteral(kept, to: &literal)
+            guard case .composed(let text) = section.resolve(in: kept) else {
+                Issue.record("not composed")
+                continue
+            }
+            #expect(literal == Array("{\(text.count)}\r\n".utf8) + text)
+        }
+        let whole = SectionFetch(section: Section(), isPeek: true)
+        #expect(FieldSelection(whole) == nil)
     }
 
     @Test func `octets that no packer made are refused and leave nothing behind`() throws {

@@ -128,9 +128,6 @@ extension DoorConnection {
                     name, knowing: known?.id, since: known?.since ?? 0)
                 let id = opened.snapshot.id
                 watchers.add(watcher, address, id)
-                if watchers.watch(account, id, path: store.watchPath(id)) {
-                    try store.noticed(id, FolderEvents())  // what happened in between
-                }
                 return opened
             }
             let snapshot = opened.snapshot
@@ -148,6 +145,7 @@ extension DoorConnection {
             sendEntries(opened.snapshot.entries, id)
             opened.snapshot.entries = []
             try await sendRest(of: opened, session, id)
+            watchDirectories(snapshot.id, account)
             guard known != nil else { return .opened(opened.snapshot) }
             return .resumed(
                 opened.snapshot, isWhole: opened.isWhole, vanished: opened.vanished)
@@ -158,6 +156,21 @@ extension DoorConnection {
                 core.leases.release(lease)
             }
             throw error
+        }
+    }
+
+    /// Has the kernel watch an open mailbox. It goes through all the directory's entries that it
+    /// knows for that, so nobody waits for it; what happened before is looked for then.
+    private func watchDirectories(_ mailbox: MailboxID, _ account: AccountRef) {
+        let watchers = core.watchers
+        let lane = core.lane(of: account.address)
+        core.post(on: lane) {
+            // What fails is in the log already; the next request of the session meets it again.
+            _ = lane.perform(account) { store throws(StoreError) in
+                if watchers.watch(account, mailbox, path: store.watchPath(mailbox)) {
+                    try store.noticed(mailbox, FolderEvents())
+                }
+            }
         }
     }
 

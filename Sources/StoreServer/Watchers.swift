@@ -74,6 +74,8 @@ final class WatchRegistry: ChangeListener {
         let key = Key(account: account.address, mailbox: mailbox)
         return directories.withLock { directories in
             if directories[key]?.account == account { return false }
+            // Closed again meanwhile: whoever removes the last watcher has been here, or is next.
+            guard watchers.withLock({ $0[key] != nil }) else { return false }
             if let watches = directories[key]?.watches { maildirs?.remove(watches) }
             directories[key] = Directories(
                 account: account,

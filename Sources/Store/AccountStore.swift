@@ -16,6 +16,8 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     package var limits = QuotaLimits()
     /// True if flags wait to be written into file names.
     package internal(set) var hasUnflushedNames = false
+    /// Mailboxes with files that go in the background.
+    var retiring: Set<MailboxID> = []
     /// How often a folder's names were compared with its rows, until somebody asks.
     var comparisons = 0
     /// True if something of what lists show is not kept yet.
@@ -86,6 +88,7 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         }
         guard spoiled == nil, opened != nil else { return }
         while hasUnflushedNames { try flushNamesNow(limit: 10_000) }
+        while hasRetiring { try retireNow(milliseconds: 1_000) }
         try storeTimes()
         closing = try nextClosing()
     }
@@ -121,6 +124,7 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
         do throws(StoreError) {
             try guarded { () throws(StoreError) in
                 while hasUnflushedNames { try flushNamesNow(limit: 10_000) }
+                while hasRetiring { try retireNow(milliseconds: 1_000) }
             }
         } catch {
             guard error.isCorruption else { throw error }  // a reason to rebuild, not to refuse
@@ -192,10 +196,12 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     }
 
     /// Commits what `body` did, or nothing of it.
+    ///
+    /// - Parameter rows: how many messages it is about, if it may be many.
     func transaction<Result>(
-        _ wanted: Durability = .full, _ body: () throws(StoreError) -> Result
+        _ wanted: Durability = .full, rows: Int = 1, _ body: () throws(StoreError) -> Result
     ) throws(StoreError) -> Result {
-        try index.transaction(isMaking ? .making : wanted, body)
+        try index.transaction(isMaking ? .making : wanted, rows: rows, body)
     }
 
     /// The counters of a folder, as part of a transaction.
@@ -206,7 +212,12 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
             modSeqMark: folder.state.modSeqMark, currentTime: folder.currentTime,
             newTime: folder.newTime)
         try index.putNumbers(of: folder.numbers)
-        if folder.canClearDoomed { try index.forgetDoomed(in: folder.id) }
+        guard folder.canClearDoomed else { return }
+        if folder.doomsAreDone {
+            try index.forgetDoomed(in: folder.id)
+        } else {
+            try index.forgetDoomedNow(in: folder.id)
+        }
     }
 
     /// To be called when a transaction with `putCounters` is committed.
@@ -405,6 +416,7 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
             try scanFolders()
         }
         hasUnflushedNames = try index.hasUnflushedNames()
+        retiring = try index.mailboxesWithDoomed()
         index.lacksSummaries = try index.hasUnsummarized()
     }
 
@@ -442,6 +454,7 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
             defer { depth -= 1 }
             do throws(StoreError) {
                 while hasUnflushedNames { try flushNamesNow(limit: 10_000) }
+                while hasRetiring { try retireNow(milliseconds: 1_000) }
             } catch {
                 notify(.postponed, "flags into names before a rebuild: \(error)")
             }

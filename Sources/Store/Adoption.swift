@@ -273,7 +273,7 @@ extension AccountStore {
             isChange || folder.isBehind
             ? try index.allocateModSeq(in: folder.numbers) : folder.modSeq
         let id = folder.id
-        try transaction { () throws(StoreError) in
+        try transaction(rows: adopted.count + findings.gone.count) { () throws(StoreError) in
             if folder.isBehind, adopting.isFirst {
                 folder.floor = modSeq
                 try index.touchAll(id, at: modSeq)

@@ -21,8 +21,8 @@ extension AccountStore {
     ///     C0     –                –                       there        nothing happened
     ///     C1     names, synced    –                       there        copies are taken in: a
     ///                                                                  duplicate after MOVE
-    ///     C2     names, synced    committed (move: the    there        move: unlinked when the
-    ///                             source's gone, doomed)               source is compared
+    ///     C2     names, synced    committed (move: the    there        move: unlinked in the
+    ///                             source's gone, doomed)               background
     ///     C3     names, synced    committed               move: gone   done
     package func copy(
         _ id: MailboxID, uids: [UIDRange], to target: MailboxName, move: Bool
@@ -60,31 +60,30 @@ extension AccountStore {
         let sourceUIDs = messages.map(\.entry.uid)
         var sourceModSeq: UInt64 = 0
         let doomed: [RemovedMessage]
+        let way: WayOut
         do throws(StoreError) {
             if move { sourceModSeq = try index.allocateModSeq(in: source.numbers) }
-            doomed = try transaction { () throws(StoreError) in
-                for message in messages {
-                    let entry = MessageEntry(
-                        uid: message.uid, size: message.entry.size, flags: message.flags,
-                        modSeq: modSeq, internalDate: message.entry.internalDate)
-                    try index.copy(
-                        message.entry.uid, from: source.id, as: entry, message.name,
-                        in: target.id)
-                }
+            way = try wayOut(source, sourceUIDs, isMove: true)
+            let rows = messages.count * (move ? 2 : 1)
+            doomed = try transaction(rows: rows) { () throws(StoreError) in
+                try insertCopies(messages, source, target, modSeq)
                 try putCounters(target)
                 guard move else { return [] }
-                return try removeInTransaction(source, sourceUIDs, sourceModSeq)
+                return try removeInTransaction(source, sourceUIDs, sourceModSeq, way)
             }
         } catch {
             withdrawCopies(messages, target)
             throw error
         }
         committed(target, messages.map(\.uid), at: modSeq)
-        if move { committed(source, [], at: sourceModSeq) }
+        if move {
+            source.shrinkImage(sourceUIDs, at: sourceModSeq)
+            committed(source, [], at: sourceModSeq)
+        }
         reached(.copyCommitted)
         if move {
-            unlinkDoomed(source, doomed, isMove: true)
-            reached(.moveUnlinked)
+            takeAway(source, doomed, way)
+            if way == .movedNow { reached(.moveUnlinked) }
         }
         return CopyResult(
             uidValidity: target.uidValidity, source: sourceUIDs,
@@ -96,13 +95,9 @@ extension AccountStore {
     ) throws(StoreError) -> [CopiedMessage] {
         var messages: [CopiedMessage] = []
         for range in uids {
-            for entry in try index.entries(source.id, range, limit: .max) {
-                messages.append(CopiedMessage(entry: entry, sourceName: []))
+            try index.eachEntry(source.id, range) { entry, blob in
+                messages.append(CopiedMessage(entry: entry, sourceName: blob))
             }
-        }
-        for at in messages.indices {
-            let blob = try index.blob(source.id, messages[at].entry.uid)
-            messages[at].sourceName = blob ?? []
         }
         return messages
     }
@@ -114,6 +109,10 @@ extension AccountStore {
         var keywords = target.keywords
         for at in messages.indices {
             let flags = messages[at].entry.flags
+            guard !flags.keywords.isEmpty else {
+                messages[at].flags = flags.intersection(.system)
+                continue
+            }
             let named = NamedFlags(
                 system: flags.intersection(.system),
                 keywords: source.keywords.names(in: flags.keywords))
@@ -150,6 +149,40 @@ extension AccountStore {
         }
         try target.ownChange()
         return modSeq
+    }
+
+    /// Messages in one statement: what it reads waits in memory.
+    private static let copyRun = 256
+
+    /// Rows of copies, as part of a transaction: runs of messages that follow each other in both
+    /// mailboxes at once.
+    private func insertCopies(
+        _ messages: [CopiedMessage], _ source: Folder, _ target: Folder, _ modSeq: UInt64
+    ) throws(StoreError) {
+        var start = 0
+        while start < messages.count {
+            let first = messages[start]
+            guard first.flags == first.entry.flags else {
+                // Its keywords have other letters there.
+                let entry = MessageEntry(
+                    uid: first.uid, size: first.entry.size, flags: first.flags, modSeq: modSeq,
+                    internalDate: first.entry.internalDate)
+                try index.copy(
+                    first.entry.uid, from: source.id, as: entry, first.name, in: target.id)
+                start += 1
+                continue
+            }
+            var end = start + 1
+            while end < messages.count, end - start < Self.copyRun,
+                messages[end].flags == messages[end].entry.flags,
+                messages[end].entry.uid == messages[end - 1].entry.uid + 1,
+                messages[end].uid == messages[end - 1].uid + 1
+            { end += 1 }
+            try index.copyRun(
+                from: source.id, first.entry.uid, messages[start..<end].map(\.name),
+                to: target.id, first.uid, at: modSeq)
+            start = end
+        }
     }
 
     private func withdrawCopies(_ messages: [CopiedMessage], _ target: Folder) {

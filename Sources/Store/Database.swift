@@ -126,6 +126,19 @@ import Mail
         _ = unsafe sqlite3_exec(handle, "ROLLBACK", nil, nil, nil)
     }
 
+    /// Messages from which on a transaction gets more memory for pages.
+    static let wideFrom = 64
+
+    /// Room for the pages of a transaction over many rows. Without it pages are written to the log
+    /// and read again over and over before the commit.
+    func widen() throws(StoreError) { try run("PRAGMA cache_size=-32768") }
+
+    func narrow() {
+        // It cannot fail; if it did, more memory would be used until the handle is closed.
+        _ = unsafe sqlite3_exec(handle, "PRAGMA cache_size=-64", nil, nil, nil)
+        unsafe sqlite3_db_release_memory(handle)
+    }
+
     /// Gives back what can be made again. No statement may be running.
     func trim() {
         statements = []

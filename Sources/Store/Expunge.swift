@@ -10,8 +10,10 @@ extension AccountStore {
     ///
     ///     state  rows                     file     after a crash here
     ///     E0     there                    there    nothing happened
-    ///     E1     gone, name in `doomed`   there    as E2 when the folder is compared
+    ///     E1     gone, name in `doomed`   there    gone on with, in the background
     ///     E2     gone                     gone     done; kept in Expunged/ for the retention time
+    ///
+    /// Files of many messages follow in the background, see `retireDoomed`.
     ///
     /// If the index is lost in E1 the file comes back as a message: the safe side.
     package func expunge(
@@ -31,28 +33,27 @@ extension AccountStore {
     }
 
     func expungeNow(_ folder: Folder, _ uids: [UInt32]) throws(StoreError) -> [UInt32] {
-        // The log does not look for files that were put aside: they are durable before they are.
-        if root.retention.isOn { try synchronizeUnsynced(folder, uids) }
+        let way = try wayOut(folder, uids, isMove: false)
         let modSeq = try index.allocateModSeq(in: folder.numbers)
-        let doomed = try transaction { () throws(StoreError) in
-            try removeInTransaction(folder, uids, modSeq)
+        let doomed = try transaction(rows: uids.count) { () throws(StoreError) in
+            try removeInTransaction(folder, uids, modSeq, way)
         }
-        folder.shrinkImage(Set(uids), at: modSeq)
+        folder.shrinkImage(uids, at: modSeq)
         committed(folder, [], at: modSeq)
         reached(.expungeCommitted)
-        unlinkDoomed(folder, doomed, isMove: false)
-        reached(.expungeUnlinked)
+        takeAway(folder, doomed, way)
+        if way == .now { reached(.expungeUnlinked) }
         return uids
     }
 
     /// Rows of messages go, their files are doomed.
     func removeInTransaction(
-        _ folder: Folder, _ uids: [UInt32], _ modSeq: UInt64
+        _ folder: Folder, _ uids: [UInt32], _ modSeq: UInt64, _ way: WayOut
     ) throws(StoreError) -> [RemovedMessage] {
         // Before the new doomed rows: it may remove old ones.
         try putCounters(folder)
         let floor = folder.floor
-        let removed = try index.remove(uids, at: modSeq, from: folder.numbers)
+        let removed = try index.remove(uids, at: modSeq, from: folder.numbers, later: way.mark)
         if folder.floor != floor { try index.putNumbers(of: folder.numbers) }
         return removed
     }

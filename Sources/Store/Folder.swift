@@ -26,6 +26,8 @@ final class Folder: NumberKeeper {
     var adopting: Adopting?
     /// The newest rows may have been lost in a power cut: UIDs below the mark may have been seen.
     var hasLostRows = false
+    /// A comparison has taken away all that was doomed, also what waited for the background.
+    var doomsAreDone = false
     /// cur/ must be compared with the rows before it is used again.
     var needsScan = false
     var lastUse: UInt64 = 0
@@ -112,10 +114,17 @@ final class Folder: NumberKeeper {
     }
 
     /// Takes expunged messages out of the last snapshot, if it was up to date before.
-    func shrinkImage(_ uids: Set<UInt32>, at modSeq: UInt64) {
+    func shrinkImage(_ uids: [UInt32], at modSeq: UInt64) {
         guard let old = image, old.modSeq + 1 == modSeq else { return }
         image = nil
-        image = (modSeq, old.entries.filter { !uids.contains($0.uid) })
+        var next = uids[...]  // both rise
+        image = (
+            modSeq,
+            old.entries.filter { entry in
+                while let uid = next.first, uid < entry.uid { next.removeFirst() }
+                return next.first != entry.uid
+            }
+        )
     }
 
     /// Changes before now are not remembered one by one.
@@ -157,10 +166,14 @@ final class Folder: NumberKeeper {
         set { blobs.hasUnlinkedDoomed = newValue }
     }
 
-    /// Rows of `doomed` whose files are durably gone.
+    /// Rows of `doomed` whose files are durably gone: those that do not wait for the background,
+    /// or all, if `doomsAreDone`.
     var canClearDoomed: Bool { blobs.canClearDoomed }
 
-    func doomedCleared() { blobs.doomedCleared() }
+    func doomedCleared() {
+        if canClearDoomed { doomsAreDone = false }
+        blobs.doomedCleared()
+    }
 
     /// Notes the time of cur/ after this process changed it.
     func ownChange() throws(StoreError) {

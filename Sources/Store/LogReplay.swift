@@ -442,13 +442,17 @@ extension AccountStore {
         }
     }
 
+    /// False if some files may be durable in the delivery log only.
+    func isDurable(_ folder: Folder, _ uids: [UInt32]) -> Bool {
+        if isAllDurable { return true }
+        guard let first = unsynced.first else { return false }
+        guard let lowest = first[folder.id] else { return true }
+        return !uids.contains { $0 >= lowest }
+    }
+
     /// Makes files durable that are about to get another name, if only the log has them.
     func synchronizeUnsynced(_ folder: Folder, _ uids: [UInt32]) throws(StoreError) {
-        guard !isAllDurable else { return }
-        if let first = unsynced.first {
-            guard let lowest = first[folder.id], uids.contains(where: { $0 >= lowest })
-            else { return }
-        }
+        guard !isDurable(folder, uids) else { return }
         try root.log.synchronizeMail()
         unsynced.first = [:]
         unsynced.durableBelow = applied + 1

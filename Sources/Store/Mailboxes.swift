@@ -152,8 +152,12 @@ extension AccountStore {
             // What comes back from Expunged/ has the flags that its file name has.
             while hasUnflushedNames { try flushNamesNow(limit: 10_000) }
             if root.retention.isHeld(address) { try hold(folder) }
+            // What was moved out must not come back with the folder.
+            if retiring.contains(id) {
+                try retire(folder, movedOnly: true, milliseconds: .max / 2)
+            }
             let modSeq = folder.modSeq + 1
-            try transaction { () throws(StoreError) in
+            try transaction(rows: .max) { () throws(StoreError) in
                 try index.remove(id)
                 try index.insertDoomedFolder(id, directory)
             }

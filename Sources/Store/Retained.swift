@@ -28,6 +28,7 @@ package struct UndeletedMessages: Equatable, Sendable {
 extension AccountStore {
     /// Every place with the names in it, oldest day first.
     package func retainedPlaces() throws(StoreError) -> [RetainedPlace] {
+        try finishRetiring()
         guard
             let top = try System.openDirectoryIfPresent(
                 Retention.directoryName, in: account.descriptor)

@@ -105,7 +105,7 @@ final class Shelf {
 }
 
 /// `<account>/Held/`: second names of files that go away while a snapshot is read.
-private final class HeldFiles {
+final class HeldFiles {
     private let directory: File
 
     init(in account: Int32) throws(StoreError) {
@@ -122,47 +122,27 @@ private final class HeldFiles {
 }
 
 extension AccountStore {
-    /// Takes files away whose rows are gone. What cannot be done now is at the next comparison.
-    ///
-    /// - Parameter isMove: the message lives on elsewhere.
-    func unlinkDoomed(_ folder: Folder, _ doomed: [RemovedMessage], isMove: Bool) {
-        do throws(StoreError) {
-            let held = root.retention.isHeld(address) ? try HeldFiles(in: account.descriptor) : nil
-            let shelf = isMove ? nil : try shelf(of: folder)
-            if let shelf, doomed.contains(where: { !$0.flags.keywords.isEmpty }) {
-                try shelf.learn(folder.keywords)
-            }
-            for file in doomed {
-                if let held { try held.keep(file.blob, folder) }
-                if try !retire(file, folder, shelf) {
-                    folder.needsScan = true  // under another name, by another program
-                }
-            }
-            try folder.ownChange()
-            folder.hasUnlinkedDoomed = true
-        } catch {
-            folder.needsScan = true
-            notify(.postponed, "unlink in \(folder.name.text): \(error)")
-        }
-    }
-
     /// Doomed files that a comparison found in cur/.
-    func retireFound(_ names: [PathOctets], _ folder: Folder) throws(StoreError) {
-        guard !names.isEmpty else { return }
+    func retireFound(
+        _ found: [(name: PathOctets, row: DoomedFile)], _ folder: Folder
+    ) throws(StoreError) {
+        guard !found.isEmpty else { return }
         let held = root.retention.isHeld(address) ? try HeldFiles(in: account.descriptor) : nil
         let shelf = try shelf(of: folder)
         try shelf?.learn(folder.keywords)
-        for name in names {
+        for (name, row) in found {
             guard let status = try folder.blobs.status(name) else { continue }
             if let held { try held.keep(name, folder) }
-            // With another link it was moved, or is on the shelf already.
-            let place = status.links > 1 ? nil : shelf
-            _ = try retire(RemovedMessage(blob: name, flags: FileName(name).flags), folder, place)
+            // With another link it was moved, or is on the shelf already, if nothing is said.
+            let isElsewhere = row.isMarked ? row.isMoved : status.links > 1
+            let flags = row.isMarked ? row.flags : FileName(name).flags
+            _ = try retire(
+                RemovedMessage(blob: name, flags: flags), folder, isElsewhere ? nil : shelf)
         }
     }
 
     /// False if there is no such file.
-    private func retire(
+    func retire(
         _ file: RemovedMessage, _ folder: Folder, _ shelf: Shelf?
     ) throws(StoreError) -> Bool {
         guard let shelf else { return try folder.blobs.delete(file.blob) }
@@ -187,7 +167,7 @@ extension AccountStore {
     }
 
     /// Today's shelf of a folder; nil without retention, or without room for it.
-    private func shelf(of folder: Folder) throws(StoreError) -> Shelf? {
+    func shelf(of folder: Folder) throws(StoreError) -> Shelf? {
         guard try mayRetain() else { return nil }
         let day = Retention.day(System.now().seconds)
         if let shelf = folder.blobs.shelf, shelf.day == day,

@@ -156,8 +156,9 @@ extension SQLiteIndex {
         try query(.touchMessages).bind(id.rawValue, Int64(modSeq)).run()
     }
 
+    /// Files of a process that died may be there: only a comparison knows.
     func isAnyDoomed(_ id: MailboxID) throws(StoreError) -> Bool {
-        let doomed = try query(.doomed).bind(id.rawValue)
+        let doomed = try query(.hasDoomedNow).bind(id.rawValue)
         defer { doomed.reset() }
         return try doomed.step()
     }

@@ -119,21 +119,22 @@ extension SQLiteIndex {
         fillPosition = .min
     }
 
-    /// A copy has what its source has.
-    func copySummary(
-        _ source: MailboxID, _ uid: UInt32, to target: MailboxID, _ copy: UInt32
+    /// Copies have what their sources have: `count` messages from each of the UIDs on.
+    func copySummaries(
+        _ source: MailboxID, _ uid: UInt32, to target: MailboxID, _ copy: UInt32, count: Int = 1
     ) throws(StoreError) {
-        let from = Self.key(source, uid)
-        let to = Self.key(target, copy)
-        try query(.copySummary).bind(from, to).run()
-        try query(.copyListFields).bind(from, to).run()
-        if lacksSummaries { try query(.copyUnsummarized).bind(from, to).run() }
+        let first = Self.key(source, uid)
+        let last = first + Int64(count) - 1
+        let distance = Self.key(target, copy) - first
+        try query(.copySummariesRange).bind(first, last, distance).run()
+        try query(.copyListFieldsRange).bind(first, last, distance).run()
+        if lacksSummaries { try query(.copyUnsummarizedRange).bind(first, last, distance).run() }
     }
 
-    func removeSummary(_ id: MailboxID, _ uid: UInt32) throws(StoreError) {
-        let key = Self.key(id, uid)
-        try query(.removeSummary).bind(key).run()
-        try query(.removeListFields).bind(key).run()
-        if lacksSummaries { try query(.removeUnsummarized).bind(key).run() }
+    func removeSummaries(_ id: MailboxID, _ uids: UIDRange) throws(StoreError) {
+        let (first, last) = (Self.key(id, uids.first), Self.key(id, uids.last))
+        try query(.removeSummariesRange).bind(first, last).run()
+        try query(.removeListFieldsRange).bind(first, last).run()
+        if lacksSummaries { try query(.removeUnsummarizedRange).bind(first, last).run() }
     }
 }

@@ -259,44 +259,25 @@ final class SQLiteIndex: IndexStore {
             source.rawValue, Int64(uid), target.rawValue, Int64(entry.uid))
         file.set(5, blob)
         try file.run()
-        try copySummary(source, uid, to: target, entry.uid)
+        try copySummaries(source, uid, to: target, entry.uid)
     }
 
     func remove(
         _ uids: [UInt32], at modSeq: UInt64, from mailbox: SQLiteMailbox
     ) throws(StoreError) -> [RemovedMessage] {
-        let id = mailbox.id.rawValue
-        var removed: [RemovedMessage] = []
-        removed.reserveCapacity(uids.count)
-        try pruneExpunged(mailbox, adding: uids.count)
-        for uid in uids {
-            let row = try query(.expungeRow).bind(id, Int64(uid))
-            let message =
-                try row.step()
-                ? RemovedMessage(
-                    blob: row.octets(0), flags: Flags(rawValue: UInt64(row.integer(1))))
-                : nil
-            row.reset()
-            try removeRows(mailbox.id, uid, modSeq)
-            guard let message else { continue }
-            removed.append(message)
-            let doomed = try query(.insertDoomed).bind(id)
-            doomed.set(2, message.blob)
-            try doomed.run()
-        }
-        return removed
+        try remove(uids, at: modSeq, from: mailbox, later: nil)
     }
 
     /// Takes a message out of the index and remembers that it was there, as part of a transaction.
     func removeRows(_ id: MailboxID, _ uid: UInt32, _ modSeq: UInt64) throws(StoreError) {
+        try query(.insertExpunged).bind(id.rawValue, Int64(modSeq), Int64(uid)).run()
         try query(.removeMessage).bind(id.rawValue, Int64(uid)).run()
         try query(.removeFile).bind(id.rawValue, Int64(uid)).run()
-        try removeSummary(id, uid)
-        try query(.insertExpunged).bind(id.rawValue, Int64(modSeq), Int64(uid)).run()
+        try removeSummaries(id, UIDRange(uid, uid))
     }
 
     /// Forgets the older half when there are too many.
-    private func pruneExpunged(
+    func pruneExpunged(
         _ mailbox: SQLiteMailbox, adding count: Int
     ) throws(StoreError) {
         mailbox.expungesSincePrune += count
@@ -420,10 +401,7 @@ final class SQLiteIndex: IndexStore {
     }
 
     func doomed(_ id: MailboxID) throws(StoreError) -> [BlobID] {
-        var blobs: [BlobID] = []
-        let rows = try query(.doomed).bind(id.rawValue)
-        while try rows.step() { blobs.append(rows.octets(0)) }
-        return blobs
+        try doomedFiles(id).map(\.blob)
     }
 
     func totals(_ id: MailboxID) throws(StoreError) -> MailboxTotals {

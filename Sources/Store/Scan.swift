@@ -23,7 +23,7 @@ struct Findings {
     /// Rows without a file.
     var gone: [UInt32] = []
     /// Files whose message was expunged.
-    var doomed: [PathOctets] = []
+    var doomed: [(name: PathOctets, row: DoomedFile)] = []
     /// Hashes of unique names.
     var knownUniques: Set<Int> = []
     var highestLetter = -1
@@ -75,7 +75,10 @@ extension AccountStore {
         }
         let isUndisturbed = try folder.blobs.time == startTime
         try retireFound(findings.doomed, folder)
-        if all { folder.hasUnlinkedDoomed = true }
+        if all {
+            folder.hasUnlinkedDoomed = true
+            folder.doomsAreDone = true
+        }
         if findings.highestLetter >= folder.keywords.names.count {
             var keywords = folder.keywords
             keywords.fill(upTo: findings.highestLetter)
@@ -101,7 +104,10 @@ extension AccountStore {
         try index.eachBlob(folder.id) { uid, name in
             rows[FileName.uniqueHash(of: name)] = (uid, name.hash)
         }
-        let doomed = Set(try index.doomed(folder.id).map { FileName.uniqueHash(of: $0) })
+        var doomed: [Int: DoomedFile] = [:]
+        for row in try index.doomedFiles(folder.id) {
+            doomed[FileName.uniqueHash(of: row.blob)] = row
+        }
         for key in rows.keys { findings.knownUniques.insert(key) }
 
         var unknown: [PathOctets] = []
@@ -109,8 +115,8 @@ extension AccountStore {
         func match(_ name: PathOctets) {
             let unique = FileName.uniqueHash(of: name)
             guard let row = rows.removeValue(forKey: unique) else {
-                if !findings.knownUniques.contains(unique), doomed.contains(unique) {
-                    findings.doomed.append(name)
+                if !findings.knownUniques.contains(unique), let row = doomed[unique] {
+                    findings.doomed.append((name, row))
                 } else {
                     unknown.append(name)
                 }

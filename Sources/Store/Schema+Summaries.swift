@@ -37,17 +37,6 @@ extension Query {
         case .insertSummary: "INSERT OR REPLACE INTO summaries VALUES(?1, ?2, ?3, ?4)"
         case .insertListFields: "INSERT OR REPLACE INTO list_fields VALUES(?1, ?2)"
         case .insertUnsummarized: "INSERT OR REPLACE INTO unsummarized VALUES(?1, ?2)"
-        case .copySummary:
-            """
-            INSERT OR REPLACE INTO summaries
-              SELECT ?2, envelope, structure, keys FROM summaries WHERE id=?1
-            """
-        case .copyListFields:
-            "INSERT OR REPLACE INTO list_fields SELECT ?2, fields FROM list_fields WHERE id=?1"
-        case .copyUnsummarized:
-            "INSERT OR REPLACE INTO unsummarized SELECT ?2, lacks FROM unsummarized WHERE id=?1"
-        case .removeSummary: "DELETE FROM summaries WHERE id=?1"
-        case .removeListFields: "DELETE FROM list_fields WHERE id=?1"
         case .removeUnsummarized: "DELETE FROM unsummarized WHERE id=?1"
         case .dropSummaries:
             "DELETE FROM summaries WHERE id BETWEEN ?1 << 32 AND ?1 << 32 | 4294967295"
@@ -62,7 +51,7 @@ extension Query {
         case .nextUnsummarized:
             "SELECT id FROM unsummarized WHERE id >= ?1 ORDER BY id LIMIT 1"
         case .anyUnsummarized: "SELECT 1 FROM unsummarized LIMIT 1"
-        default: preconditionFailure("a statement of no table")
+        default: rangeSQL
         }
     }
 }

@@ -82,20 +82,24 @@ enum Query: Int {
     case replaceFlags, addFlags, removeFlags
     case totals, fileName, unflushed, setName, bothFlags, folderFileNames, hasUnflushed
     case insertExpunged, vanishedSince, expungedCount, expungedFloor, pruneExpunged
-    case insertDoomed, doomed, clearDoomed, insertDoomedFolder, doomedFolders, clearDoomedFolder
+    case doomed, clearDoomed, insertDoomedFolder, doomedFolders, clearDoomedFolder
     case touchMessages, setBothFlags, setDiskFlags
     case dropMessages, dropFiles, dropExpunged, mailboxCount
     case usage, recount, deletedOctets
     case allFileNames
     case summariesRange, summariesAndFieldsRange, listFieldsRange, keysRange
     case insertSummary, insertListFields, insertUnsummarized
-    case copySummary, copyListFields, copyUnsummarized
-    case removeSummary, removeListFields, removeUnsummarized
+    case removeUnsummarized
     case dropSummaries, dropListFields, dropUnsummarized
     case unsummarizedRange, nextUnsummarized, anyUnsummarized
     case quickCheck, countOrphanMessages, countOrphanFiles, removeOrphanMessages
     case distrustMarks, removeOrphanFiles, greatestNumbers, checkedRows, setSize
-    case expungeRow, snapshotFiles, changedFiles
+    case snapshotFiles, changedFiles
+    case namedRange, expungedFiles, doomRange, doomRangeLater, insertExpungedRange,
+        removeMessagesRange
+    case removeFilesRange, removeSummariesRange, removeListFieldsRange, removeUnsummarizedRange
+    case copyMessagesRange, copySummariesRange, copyListFieldsRange, copyUnsummarizedRange
+    case doomedLater, doomedFolderIDs, hasDoomedNow, clearDoomedRow, clearDoomedNow
 
     var sql: StaticString {
         switch self {
@@ -192,7 +196,6 @@ enum Query: Int {
         case .expungedFloor:
             "SELECT modseq FROM expunged WHERE mailbox=?1 ORDER BY modseq DESC LIMIT 1 OFFSET ?2"
         case .pruneExpunged: "DELETE FROM expunged WHERE mailbox=?1 AND modseq<=?2"
-        case .insertDoomed: "INSERT OR REPLACE INTO doomed VALUES(?1, ?2)"
         case .doomed: "SELECT name FROM doomed WHERE mailbox=?1"
         case .clearDoomed: "DELETE FROM doomed WHERE mailbox=?1"
         case .insertDoomedFolder: "INSERT OR REPLACE INTO doomed_folders VALUES(?1, ?2)"
@@ -242,11 +245,6 @@ enum Query: Int {
             """
             UPDATE usage SET octets=(SELECT coalesce(sum(size), 0) FROM messages),
               messages=(SELECT count(*) FROM messages) WHERE id=1
-            """
-        case .expungeRow:
-            """
-            SELECT f.name, m.flags FROM files f JOIN messages m ON m.mailbox=f.mailbox
-              AND m.uid=f.uid WHERE f.mailbox=?1 AND f.uid=?2
             """
         case .snapshotFiles:
             """

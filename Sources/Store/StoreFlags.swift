@@ -43,7 +43,7 @@ extension AccountStore {
             stored.keywords = folder.keywords.names
             guard !changed.isEmpty else { return stored }
             let modSeq = try index.allocateModSeq(in: folder.numbers)
-            try transaction { () throws(StoreError) in
+            try transaction(rows: changed.count) { () throws(StoreError) in
                 try index.changeFlags(
                     uids, operation, mask, at: modSeq, unchangedSince: unchangedSince, in: id)
                 for at in changed { stored.entries[at].modSeq = modSeq }
@@ -115,7 +115,7 @@ extension AccountStore {
             try folder.synchronize()
         }
         reached(.namesRenamed)
-        try transaction { () throws(StoreError) in
+        try transaction(rows: unflushed.count) { () throws(StoreError) in
             for message in unflushed {
                 try index.setFlushed(message)
             }

@@ -211,6 +211,23 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         }
     }
 
+    /// Takes away files of expunged messages, for one slice of time.
+    ///
+    /// - Returns: true if there is more to do.
+    func retire() -> Bool {
+        for account in accounts.all where account.store.hasRetiring {
+            do throws(StoreError) {
+                try account.store.retireDoomed(milliseconds: 10)
+            } catch {
+                note(error, account.address)
+                continue
+            }
+            publish(account.store)
+            return true
+        }
+        return false
+    }
+
     /// Makes what lists lack, for one slice of time.
     ///
     /// - Returns: true if there is more to do.

@@ -39,6 +39,8 @@ package final class StoreCore: Sendable {
     let lanes: [Lane]
     /// Of 40 ms, for each lane in one round of housekeeping.
     private static let fillSlices = 25
+    /// Of 10 ms.
+    private static let retireSlices = 100
     private let services = Atomic<Int>(0)
     private let connectionNumbers = Atomic<UInt64>(0)
     private let inFlight = Atomic<Int>(0)
@@ -263,7 +265,13 @@ package final class StoreCore: Sendable {
         let copied = directory
         await run { Self.writeCopy(of: copied) }
         for folder in watchers.unwatched { await lookAt(folder.account, folder.mailbox) }
-        for lane in lanes where lane.hasWork { await run(on: lane) { lane.housekeep() } }
+        for lane in lanes where lane.hasWork {
+            await run(on: lane) { lane.housekeep() }
+            var slices = 0
+            while slices < Self.retireSlices, await run(on: lane, { lane.retire() }) {
+                slices += 1
+            }
+        }
         let (usages, directory) = (usages, directory)
         await run { usages.flush(directory, force: false) }
         await retryDeliveries()

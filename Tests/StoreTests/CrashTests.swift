@@ -194,10 +194,12 @@ struct CrashTests {
         let id = try account.snapshot(inbox).id
         let crashes = Crashes(box, account)
         _ = try account.expunge(id, uids: [UIDRange(2, 2)], force: true)
+        try account.finishRetiring()
         #expect(crashes.states == [.expungeCommitted, .expungeUnlinked])
         try crashes.check(keepingIndex: [true]) { _, found, box in
             let subjects = try found.subjects()
             #expect(subjects == [1: "m1", 3: "m3"])
+            try found.finishRetiring()
             #expect(box.files().count == 2)
             #expect(try found.changes(id, since: 0).vanished == [2])
         }

@@ -277,6 +277,7 @@ struct RemovedIndexTests {
         for number in 2...6 { try account.add("m\(number)") }
         let id = try account.snapshot(inbox).id
         _ = try account.expunge(id, uids: [UIDRange(4, 4)], force: true)
+        try account.finishRetiring()
         let before = try account.snapshot(inbox)
         account.abandon()
         #expect(unlink(box.home() + "/index.sqlite-wal") == 0)

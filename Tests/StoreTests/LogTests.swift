@@ -286,7 +286,8 @@ struct LogTests {
         let found = try Sandbox(path: try box.copied())
         found.removeIndex()
         try found.root.rollBackDeliveries()
-        #expect(try found.account().subjects() == [2: "two"])
+        let left = try found.account().subjects()
+        #expect(left == [2: "two"])
     }
 
     @Test func `a full log waits for its checkpoint, and wraps around`() throws {

@@ -173,6 +173,7 @@ struct MessageTests {
         #expect(try account.expunge(id, uids: nil, force: false).uids == [])
         #expect(try account.expunge(id, uids: [UIDRange(5, 5)], force: true).uids == [5])
         #expect(try account.subjects() == [1: "m1", 3: "m3"])
+        try account.finishRetiring()
         #expect(box.files().count == 2)
         #expect(try account.add("next").uid == 6)
     }

@@ -36,6 +36,7 @@ struct RetentionTests {
             box.files().lazy.compactMap { readFile("\(box.home())/Maildir/cur/\($0)") }.last)
         _ = try account.expunge(id, uids: nil, force: false)
         #expect(try account.subjects() == [1: "keep"])
+        try account.finishRetiring()
         #expect(box.files().count == 1)
         let paths = try retained(account)
         #expect(paths.count == 1)

@@ -14,6 +14,8 @@ package final class AccountStore: @unchecked Sendable {  // safe: confined to it
     package var observer: ((DurableState) -> Void)?
     /// What may be kept here; set by whoever knows the directory.
     package var limits = QuotaLimits()
+    /// What was promised room here and is still to come.
+    package var reserved = MailUsage(octets: 0, messages: 0, mailboxes: 0)
     /// True if flags wait to be written into file names.
     package internal(set) var hasUnflushedNames = false
     /// Mailboxes with files that go in the background.

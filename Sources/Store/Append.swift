@@ -88,6 +88,9 @@ extension AccountStore {
                     try appendNow(batch, start..<end, &results)
                 }
             } catch {
+                // Nothing may overtake what was answered for: the rows would say that they have
+                // all that the log has up to there.
+                if batch[start..<end].contains(where: \.isAnswered) { end = batch.count }
                 for index in start..<end where results[index] == nil {
                     results[index] = .failure(error)
                 }
@@ -113,7 +116,8 @@ extension AccountStore {
         for index in range {
             do throws(StoreError) {
                 let folder = try folder(batch[index].mailbox)
-                try room?.take(UInt64(batch[index].source.size))
+                // It has its room already, or had it when that was decided.
+                if !batch[index].isAnswered { try room?.take(UInt64(batch[index].source.size)) }
                 let at: Int
                 if let known = folders.firstIndex(where: { $0.folder === folder }) {
                     at = known
@@ -124,6 +128,7 @@ extension AccountStore {
                 try checkWanted(batch[index].wanted, folder, next: &folders[at].uidNext)
                 folders[at].drafts.append(try makeDraft(index, batch[index], folder))
             } catch {
+                if batch[index].isAnswered { throw error }
                 results[index] = .failure(error)
             }
         }

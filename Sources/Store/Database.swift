@@ -35,6 +35,8 @@ import Mail
             "PRAGMA cache_size=-64", "PRAGMA locking_mode=EXCLUSIVE", durability.pragma,
             "PRAGMA journal_mode=WAL", "PRAGMA temp_store=MEMORY", "PRAGMA secure_delete=OFF",
             "PRAGMA journal_size_limit=4194304",
+            // A page that a transaction changes is written once, when it commits.
+            "PRAGMA cache_spill=OFF",
         ] {
             try database.run(pragma)
         }

@@ -29,7 +29,7 @@ package final class DeliveryLog: @unchecked Sendable {  // safe: all under `moni
         var done: @Sendable (LogOutcome) -> Void
     }
 
-    let settings: DeliveryLogSettings
+    package let settings: DeliveryLogSettings
     private let directory: File
     let fileSystem: File
     private let notice: NoticeSink

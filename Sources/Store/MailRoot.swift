@@ -181,6 +181,11 @@ package final class MailRoot: Sendable {
         notice(StoreNotice(.deliveryRolledBack, account: target.address.text, count: 1))
     }
 
+    /// Whether the mail's file system has room for so much.
+    package func hasRoom(octets: UInt64, files: UInt64) -> Bool {
+        System.hasRoom(directory.descriptor, octets: octets, files: files)
+    }
+
     /// A file name that no other message has. maildir(5).
     package func makeUniqueName() -> UniqueName {
         let (seconds, microseconds) = System.now()

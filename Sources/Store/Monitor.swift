@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A mutex with conditions to wait for, for the threads of the delivery log: `Mutex` has none.
+// A mutex with conditions to wait for, for threads: `Mutex` has none.
 
 import Glibc
 
-@safe final class Monitor: @unchecked Sendable {  // safe: the pointers never change
+@safe package final class Monitor: @unchecked Sendable {  // safe: the pointers never change
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let conditions: UnsafeMutablePointer<pthread_cond_t>
     private let count: Int
 
     /// - Parameter conditions: how many there are; they are known by number.
-    init(conditions count: Int) {
+    package init(conditions count: Int) {
         self.count = count
         unsafe mutex = .allocate(capacity: 1)
         unsafe conditions = .allocate(capacity: count)
@@ -29,7 +29,7 @@ import Glibc
         unsafe mutex.deallocate()
     }
 
-    func locked<Result, Failure: Error>(
+    package func locked<Result, Failure: Error>(
         _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
         unsafe pthread_mutex_lock(mutex)
@@ -38,7 +38,9 @@ import Glibc
     }
 
     /// Inside `locked`. May return without a reason.
-    func wait(for condition: Int) { unsafe pthread_cond_wait(conditions + condition, mutex) }
+    package func wait(for condition: Int) {
+        unsafe pthread_cond_wait(conditions + condition, mutex)
+    }
 
     /// Inside `locked`, at most until `deadline` of the monotonic clock.
     func wait(for condition: Int, until deadline: timespec) {
@@ -46,7 +48,7 @@ import Glibc
         unsafe pthread_cond_timedwait(conditions + condition, mutex, &deadline)
     }
 
-    func signal(_ condition: Int) { unsafe pthread_cond_broadcast(conditions + condition) }
+    package func signal(_ condition: Int) { unsafe pthread_cond_broadcast(conditions + condition) }
 }
 
 extension timespec {

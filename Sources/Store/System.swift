@@ -458,6 +458,16 @@ enum System {
         return free < min(all / 20, 256 << 20)
     }
 
+    /// Whether so many octets and files can be written; false if nobody can say.
+    static func hasRoom(_ descriptor: Int32, octets: UInt64, files: UInt64) -> Bool {
+        var status = statvfs()
+        guard unsafe fstatvfs(descriptor, &status) == 0 else { return false }
+        let free = UInt64(status.f_bavail).multipliedReportingOverflow(by: UInt64(status.f_frsize))
+        // A file system without a fixed number of files says 0
+        let hasFiles = status.f_files == 0 || UInt64(status.f_favail) >= files
+        return hasFiles && (free.overflow || free.partialValue >= octets)
+    }
+
     /// Wall clock: seconds and microseconds since 1970.
     static func now() -> (seconds: Int64, microseconds: Int64) {
         var time = timespec()

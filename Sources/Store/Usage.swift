@@ -69,7 +69,11 @@ extension AccountStore {
 
     /// What may still be added; nil if there is no limit, so that nothing needs to be asked.
     func quotaRoom() throws(StoreError) -> QuotaRoom? {
-        limits.isUnlimited ? nil : QuotaRoom(limits, try usageNow())
+        guard !limits.isUnlimited else { return nil }
+        var usage = try usageNow()
+        usage.octets += reserved.octets
+        usage.messages += reserved.messages
+        return QuotaRoom(limits, usage)
     }
 
     /// Counts all messages again and puts the sums right, if they are not.

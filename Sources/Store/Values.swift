@@ -37,6 +37,9 @@ package struct PendingAppend: Sendable {
     package var wanted: WantedUID?
     /// Where the delivery log has the message; then nothing is synced here.
     package var position: LogPosition?
+    /// Success was reported already: it is stored, or stays with the caller, but is not refused;
+    /// and nothing that the log has later is stored before it.
+    package var isAnswered = false
 
     package init(
         mailbox: MailboxName, flags: NamedFlags = NamedFlags(), date: SecondsSince1970? = nil,

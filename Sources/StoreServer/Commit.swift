@@ -48,16 +48,23 @@ private final class Commit: Sendable {
 
 extension StoreCore {
     /// A copy for each of `accounts`, all or none. Durable before any of them shows it.
+    ///
+    /// - Parameter mayAnswerEarly: nobody asks under which UID: with the log's word that it is
+    ///   durable this returns, and the accounts' threads store it before anybody looks.
     func commit(
         _ accounts: [AccountRef], _ mailbox: MailboxName, _ flags: NamedFlags,
-        _ date: SecondsSince1970?, _ octets: [UInt8]
+        _ date: SecondsSince1970?, _ octets: [UInt8], mayAnswerEarly: Bool = false
     ) async -> CommitOutcome {
+        logged.wrappingAdd(1, ordering: .relaxed)
         let date = date ?? SecondsSince1970(WallClock.seconds())
         let targets = accounts.map {
             LogEntry.Target(
                 address: $0.address, unique: root.makeUniqueName(), mailbox: mailbox)
         }
         let entry = LogEntry(targets: targets, flags: flags, date: date, octets: octets)
+        if mayAnswerEarly, backlog.reserve(accounts, octets.count, addresses, usages) {
+            return await answerEarly(entry, accounts)
+        }
         let written = await store(entry, accounts)
         guard case .carriedOut(let position, let results) = written else {
             if case .failed(let error) = written { return .failed(error) }
@@ -87,9 +94,7 @@ extension StoreCore {
 
     /// Into the log, and from there to the accounts' threads.
     private func store(_ entry: LogEntry, _ accounts: [AccountRef]) async -> Written {
-        let source: MessageSource =
-            accounts.count == 1
-            ? .octets(entry.octets) : .shared(SharedMessage(entry.octets, date: entry.date))
+        let source = Self.source(of: entry)
         return await unsafe withUnsafeContinuation {
             (continuation: UnsafeContinuation<Written, Never>) in
             root.log.submit(entry) { outcome in
@@ -108,6 +113,68 @@ extension StoreCore {
                     }
                 }
             }
+        }
+    }
+
+    private static func source(of entry: LogEntry) -> MessageSource {
+        entry.targets.count == 1
+            ? .octets(entry.octets) : .shared(SharedMessage(entry.octets, date: entry.date))
+    }
+
+    /// Into the log; then it is answered for. The accounts' threads come to it when several
+    /// messages wait for an account, when somebody looks, or within a second.
+    private func answerEarly(_ entry: LogEntry, _ accounts: [AccountRef]) async -> CommitOutcome {
+        await unsafe withUnsafeContinuation {
+            (continuation: UnsafeContinuation<CommitOutcome, Never>) in
+            root.log.submit(entry) { outcome in
+                switch outcome {
+                case .unavailable:
+                    self.backlog.cancel(accounts, entry.octets.count)
+                    unsafe continuation.resume(returning: .unavailable)
+                case .failed(let error):
+                    self.backlog.cancel(accounts, entry.octets.count)
+                    unsafe continuation.resume(returning: .failed(error))
+                case .written(let position):
+                    // In the queues before it is answered: who looks then finds it.
+                    self.queue(entry, at: position, accounts)
+                    unsafe continuation.resume(returning: .stored([]))
+                }
+            }
+        }
+    }
+
+    private func queue(_ entry: LogEntry, at position: LogPosition, _ accounts: [AccountRef]) {
+        let size = entry.octets.count
+        let (log, backlog) = (root.log, backlog)
+        let commit = Commit(accounts.count) { _ in
+            log.resolve(position)
+            backlog.finished(size, isShared: accounts.count > 1)
+        }
+        let source = Self.source(of: entry)
+        for (index, target) in entry.targets.enumerated() {
+            let account = accounts[index]
+            var message = PendingAppend(
+                mailbox: target.mailbox, flags: entry.flags, date: entry.date, source: source,
+                unique: target.unique, position: position)
+            message.isAnswered = true
+            let lane = lane(of: account.address)
+            let isFull = lane.enqueue(
+                QueuedAppend(message) { result in
+                    backlog.stored(account, size)
+                    commit.finished(index, result)
+                }, for: account)
+            backlog.arrived(account)
+            if isFull || watchers.isWatched(account.address) {
+                post(on: lane) { lane.drain(account) }
+            }
+        }
+    }
+
+    /// Has those accounts store what was answered for that nobody has looked at for a while.
+    func storeDue() {
+        let now = MonotonicInstant.now
+        for lane in lanes {
+            for account in lane.due(now) { post(on: lane) { lane.drain(account) } }
         }
     }
 

@@ -248,15 +248,26 @@ extension DoorConnection {
         Log.info(
             "account removed",
             [LogField("account", account.address.octets), LogField("kept", "\(keepMail)")])
-        // And what has come since.
-        if !keepMail { try await removeMail(account.address) }
+        if keepMail {
+            // What was answered for belongs to the mail that is kept.
+            let lane = core.lane(of: account.address)
+            let closed = await core.run(on: lane) {
+                lane.withClosed(account.address) { () throws(StoreError) in }
+            }
+            if case .failure(let error) = closed { throw StoreFailure(error) }
+        } else {
+            // And what has come since.
+            try await removeMail(account.address)
+        }
     }
 
     private func removeMail(_ address: EmailAddress) async throws(StoreFailure) {
         let lane = core.lane(of: address)
         let root = core.root
         let outcome = await core.run(on: lane) {
-            lane.withClosed(address) { () throws(StoreError) in try root.removeAccount(address) }
+            lane.withClosed(address, isRemoval: true) { () throws(StoreError) in
+                try root.removeAccount(address)
+            }
         }
         if case .failure(let error) = outcome { throw StoreFailure(error) }
     }

@@ -174,7 +174,9 @@ extension DoorConnection {
     ) async throws(StoreFailure) -> Bool {
         guard case .inline(let octets) = body else { return false }
         size = octets.count
-        switch await core.commit(accounts, .inbox, NamedFlags(), nil, octets) {
+        switch await core.commit(
+            accounts, .inbox, NamedFlags(), nil, octets, mayAnswerEarly: true)
+        {
         case .stored: return true
         case .failed(let error): throw StoreFailure(error)
         case .unavailable: return false

@@ -21,6 +21,16 @@ extension DoorConnection {
             guard try directory.hasDomain(old) else { throw .noSuchDomain }
             return try directory.accounts(in: old).map(\.address)
         }
+        let backlog = core.backlog
+        await core.run { backlog.close(domains: [old, new]) }
+        defer { backlog.reopen(domains: [old, new]) }
+        for lane in core.lanes {
+            // What was answered for is in the mail that gets the new name
+            let failure = await core.run(on: lane) {
+                lane.storeRest { $0.domain == old || $0.domain == new }
+            }
+            if let failure { throw StoreFailure(failure) }
+        }
         for domain in [old, new] { addresses.hold(domain) }
         for lane in core.lanes {
             await core.run(on: lane) {

@@ -23,6 +23,38 @@ final class SearchIndexer: Sendable {
         var isUrgent = false
         /// Nobody has asked for it since the start.
         var isSwept = false
+        /// Messages in all mailboxes: now, and when it was looked at.
+        var messages: UInt64 = 0
+        var looked: UInt64 = 0
+        /// Whatever it has: it may have been left behind.
+        var mustLook = false
+
+        var isWorthALook: Bool {
+            mustLook || max(messages, looked) - min(messages, looked) >= UInt64(minimum)
+        }
+    }
+
+    /// How fast mail comes in: indexing is cheaper afterwards, and whoever delivers comes first.
+    private struct Traffic {
+        /// Messages in a second.
+        private static let busy = 100.0
+        /// The longest that the indexer stands back.
+        private static let limit = Duration.seconds(30)
+        private var logged: UInt64 = 0
+        private var at = MonotonicInstant.now
+        private var busySince: MonotonicInstant?
+
+        /// - Parameter now: how many there have been.
+        mutating func mustWait(_ now: UInt64) -> Bool {
+            let elapsed = at.duration(to: .now)
+            if elapsed >= pause {
+                let isBusy = Double(now &- logged) > Self.busy * (elapsed / .seconds(1))
+                logged = now
+                at = .now
+                busySince = isBusy ? busySince ?? at : nil
+            }
+            return busySince.map { $0.duration(to: .now) < Self.limit } ?? false
+        }
     }
 
     private struct State {
@@ -31,12 +63,12 @@ final class SearchIndexer: Sendable {
         var current: AccountRef?
     }
 
-    /// After a change, until it is looked at: mail often comes in groups.
+    /// After a change that is worth it, until it is looked at: mail often comes in groups.
     private static let patience = Duration.seconds(1)
     /// After the last change, until the few messages that it left are put into a segment.
     private static let quiet = Duration.seconds(20)
     /// Fewer messages than this are not worth a segment while more are coming.
-    private static let minimum = 64
+    private static let minimum = 256
     private static let batch = 32
     /// Segments of one account before the others have their turn.
     private static let turn = 8
@@ -64,20 +96,32 @@ final class SearchIndexer: Sendable {
     // MARK: - What there is to do
 
     /// The account has changed. From any thread.
-    func note(_ account: AccountRef) {
+    ///
+    /// - Parameter before: messages in it before the change, `messages` now.
+    func note(_ account: AccountRef, before: UInt64, messages: UInt64) {
         guard isEnabled else { return }
         let now = MonotonicInstant.now
         state.withLock { state in
-            let due = now.advanced(by: Self.patience)
-            let earlier = state.waiting[account]?.due ?? due
-            state.waiting[account] = Account(due: min(earlier, due), changed: now)
+            var entry =
+                state.waiting[account]
+                ?? Account(due: now.advanced(by: Self.quiet), changed: now, looked: before)
+            entry.changed = now
+            entry.messages = messages
+            entry.isSwept = false
+            if entry.isWorthALook { entry.due = min(entry.due, now.advanced(by: Self.patience)) }
+            state.waiting[account] = entry
         }
     }
 
     /// The account was opened: it may have been left behind when the last process ended.
     func noteOpened(_ account: AccountRef) {
-        let isOwn = state.withLock { $0.current == account }
-        if !isOwn { note(account) }
+        guard isEnabled else { return }
+        let now = MonotonicInstant.now
+        state.withLock { state in
+            guard state.current != account, state.waiting[account] == nil else { return }
+            state.waiting[account] = Account(
+                due: now.advanced(by: Self.patience), changed: now, mustLook: true)
+        }
     }
 
     /// Next, and all that there is.
@@ -104,17 +148,23 @@ final class SearchIndexer: Sendable {
     private func takeNext() -> (account: AccountRef, minimum: Int, isSwept: Bool)? {
         let now = MonotonicInstant.now
         return state.withLock { state in
-            guard let next = state.waiting.min(by: { $0.value.due < $1.value.due }),
+            while let next = state.waiting.min(by: { $0.value.due < $1.value.due }),
                 next.value.due <= now
-            else { return nil }
-            let quietAt = next.value.changed.advanced(by: Self.quiet)
-            state.current = next.key
-            if next.value.isUrgent || quietAt <= now {
-                state.waiting[next.key] = nil
-                return (next.key, 1, next.value.isSwept)
+            {
+                let quietAt = next.value.changed.advanced(by: Self.quiet)
+                if next.value.isUrgent || quietAt <= now {
+                    state.waiting[next.key] = nil
+                    state.current = next.key
+                    return (next.key, 1, next.value.isSwept)
+                }
+                state.waiting[next.key]?.due = quietAt
+                guard next.value.isWorthALook else { continue }
+                state.waiting[next.key]?.looked = next.value.messages
+                state.waiting[next.key]?.mustLook = false
+                state.current = next.key
+                return (next.key, Self.minimum, false)
             }
-            state.waiting[next.key]?.due = quietAt
-            return (next.key, Self.minimum, false)
+            return nil
         }
     }
 
@@ -124,7 +174,10 @@ final class SearchIndexer: Sendable {
             noteUrgent(account)
         } else {
             let now = MonotonicInstant.now
-            state.withLock { $0.waiting[account]?.due = now }
+            state.withLock { state in
+                state.waiting[account]?.due = now
+                state.waiting[account]?.mustLook = true
+            }
         }
     }
 
@@ -137,8 +190,11 @@ final class SearchIndexer: Sendable {
             _ = setpriority(Int32(PRIO_PROCESS.rawValue), 0, 10)
         }
         var terms: SearchTerms?
+        var traffic = Traffic()
         while !context.isDraining {
-            guard isEnabled, let (account, minimum, isSwept) = takeNext() else {
+            guard isEnabled, !traffic.mustWait(core.logged.load(ordering: .relaxed)),
+                let (account, minimum, isSwept) = takeNext()
+            else {
                 terms = nil
                 await context.sleep(Self.pause)
                 continue

@@ -18,8 +18,6 @@ struct AccountRef: Sendable, Hashable {
 
 /// One thread's accounts: opened when needed, the longest unused ones closed.
 final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the lane's thread only
-    /// Messages that one flush may cover.
-    private static let batchLimit = 128
     private static let idleTime = Duration.seconds(300)
     /// After this an open account keeps no more than it must.
     private static let restTime = Duration.seconds(15)
@@ -31,17 +29,20 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
     private let usages: UsageBook
     private let notifier: any Notifier
     private let snapshots: SnapshotBudget
-    private let metrics: StoreMetrics
+    let metrics: StoreMetrics
     private let indexer: SearchIndexer
     private let quotaWarnings: QuotaWarnings
+    let backlog: Backlog
     private var accounts = OpenAccounts()
-    private let waiting = Mutex<[AccountRef: [QueuedAppend]]>([:])
+    let waiting = Mutex<[AccountRef: AppendQueue]>([:])
+    /// Messages in `waiting` that were answered for.
+    let answered = Atomic<Int>(0)
     private let open = Atomic<Int>(0)
 
     init(
         index: Int, root: MailRoot, limit: Int, addresses: AddressBook, usages: UsageBook,
         notifier: any Notifier, snapshots: SnapshotBudget, metrics: StoreMetrics,
-        indexer: SearchIndexer, quotaWarnings: QuotaWarnings
+        indexer: SearchIndexer, quotaWarnings: QuotaWarnings, backlog: Backlog
     ) {
         self.index = index
         self.root = root
@@ -53,6 +54,7 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         self.metrics = metrics
         self.indexer = indexer
         self.quotaWarnings = quotaWarnings
+        self.backlog = backlog
     }
 
     var openCount: Int { open.load(ordering: .relaxed) }
@@ -60,11 +62,21 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
 
     // MARK: - On the lane's thread
 
+    /// One operation on an account, behind all mail that was answered for.
     func perform<R>(
         _ account: AccountRef, _ body: (AccountStore) throws(StoreError) -> R
     ) -> Result<R, StoreError> {
+        if answered.load(ordering: .acquiring) > 0 { storeAnswered(account) }
+        return performNow(account, body)
+    }
+
+    /// - Parameter isChecked: false: the account is being removed or moved, and closed now.
+    func performNow<R>(
+        _ account: AccountRef, isChecked: Bool = true,
+        _ body: (AccountStore) throws(StoreError) -> R
+    ) -> Result<R, StoreError> {
         do throws(StoreError) {
-            let store = try store(account)
+            let store = try store(account, isChecked: isChecked)
             defer {
                 publish(store)
                 accounts.weigh(snapshots)
@@ -76,10 +88,18 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         }
     }
 
-    /// Closes the account's store, runs `body`, and forgets the store whatever happens.
+    /// Stores what was answered for, closes the account's store, runs `body`, and forgets the
+    /// store whatever happens.
+    ///
+    /// - Parameter isRemoval: what cannot be stored is no reason not to run `body`.
     func withClosed<R>(
-        _ address: EmailAddress, _ body: () throws(StoreError) -> R
+        _ address: EmailAddress, isRemoval: Bool = false, _ body: () throws(StoreError) -> R
     ) -> Result<R, StoreError> {
+        backlog.close(address)
+        defer { backlog.reopen(address) }
+        if let error = storeRest(isRemoval: isRemoval, of: { $0 == address }) {
+            return .failure(error)
+        }
         shut(address)
         do throws(StoreError) {
             return .success(try body())
@@ -89,22 +109,25 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         }
     }
 
-    private func store(_ account: AccountRef) throws(StoreError) -> AccountStore {
-        guard addresses.generation(of: account.address) == account.generation else {
+    private func store(
+        _ account: AccountRef, isChecked: Bool
+    ) throws(StoreError) -> AccountStore {
+        guard !isChecked || addresses.generation(of: account.address) == account.generation else {
             throw .noSuchAccount
         }
         guard !addresses.isHeld(account.address.domain) else { throw .busy }
         if let found = accounts.use(account.address) {
             if try !found.isReplaced {
-                found.limits = try addresses.limits(account.address)
+                try setLimits(found)
                 return found
             }
             shut(account.address)
         }
         while accounts.count >= limit, let oldest = accounts.oldest { shut(oldest.address) }
         let store = try root.openAccount(account.address)
-        store.limits = try addresses.limits(account.address)
+        try setLimits(store)
         accounts.insert(store, account.address)
+        backlog.setOpen(account.address, true)
         open.store(accounts.count, ordering: .relaxed)
         indexer.noteOpened(account)
         return store
@@ -117,8 +140,14 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         }
     }
 
+    private func setLimits(_ store: AccountStore) throws(StoreError) {
+        store.limits = try addresses.limits(store.address)
+        if !store.limits.isUnlimited { store.reserved = backlog.reserved(store.address) }
+    }
+
     private func shut(_ address: EmailAddress) {
         guard let closing = accounts.remove(address, snapshots) else { return }
+        backlog.setOpen(address, false)
         open.store(accounts.count, ordering: .relaxed)
         do throws(StoreError) {
             try closing.close()
@@ -136,15 +165,17 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         guard !changes.isEmpty else { return }
         noteUsage(store)
         notifier.publish(store.address, changes)
-        let generation = addresses.generation(of: store.address)
-        indexer.note(AccountRef(address: store.address, generation: generation))
     }
 
-    /// Before anybody is told: who asks then must see the new totals.
+    /// Before anybody is told: who asks then must see the new totals. The indexer hears of it too.
     private func noteUsage(_ store: AccountStore) {
         do throws(StoreError) {
             let usage = try store.usage()
             let before = usages.note(store.address, usage)
+            let generation = addresses.generation(of: store.address)
+            indexer.note(
+                AccountRef(address: store.address, generation: generation),
+                before: before?.messages ?? 0, messages: usage.messages)
             guard let before, before != usage else { return }
             quotaWarnings.note(store.address, store.limits, from: before, to: usage)
             guard
@@ -164,7 +195,7 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         }
     }
 
-    private func note(_ error: StoreError, _ address: EmailAddress) {
+    func note(_ error: StoreError, _ address: EmailAddress) {
         switch error {
         case .index, .file, .noSpace, .inUse:
             metrics.failures.increment()
@@ -246,81 +277,7 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
     }
 
     func closeAll() {
+        for account in waiting.withLock({ Array($0.keys) }) { storeAnswered(account) }
         for account in accounts.all { shut(account.address) }
-    }
-
-    // MARK: - Appending
-
-    func enqueue(_ append: QueuedAppend, for account: AccountRef) {
-        waiting.withLock { $0[account, default: []].append(append) }
-    }
-
-    /// Appends what waits for the account, at least up to `own`, and returns what became of `own`.
-    func drain(_ account: AccountRef, until own: QueuedAppend) -> Result<
-        AppendedMessage, StoreError
-    > {
-        while true {
-            if let result = own.result { return result }
-            let batch = takeBatch(account)
-            guard !batch.isEmpty else { return .failure(.notPermitted) }  // `own` was in no queue
-            append(batch, to: account)
-        }
-    }
-
-    /// Appends what waits for the account, one batch; each has brought a call of its own.
-    func drain(_ account: AccountRef) {
-        let batch = takeBatch(account)
-        if !batch.isEmpty { append(batch, to: account) }
-    }
-
-    private func takeBatch(_ account: AccountRef) -> [QueuedAppend] {
-        waiting.withLock { waiting in
-            guard var queue = waiting.removeValue(forKey: account) else { return [] }
-            let batch = Array(queue.prefix(Self.batchLimit))
-            queue.removeFirst(batch.count)
-            if !queue.isEmpty { waiting[account] = queue }
-            return batch
-        }
-    }
-
-    private func append(_ batch: [QueuedAppend], to account: AccountRef) {
-        let start = MonotonicInstant.now
-        let outcome = perform(account) { store throws(StoreError) in
-            store.append(batch: batch.map(\.message))
-        }
-        metrics.commits.observe(start.duration(to: .now))
-        metrics.commitMessages.observe(Double(batch.count))
-        for (place, append) in batch.enumerated() {
-            switch outcome {
-            case .success(let results) where place < results.count:
-                if case .failure(let error) = results[place] { note(error, account.address) }
-                append.finish(results[place])
-            case .success: append.finish(.failure(.notPermitted))
-            case .failure(let error): append.finish(.failure(error))
-            }
-        }
-    }
-}
-
-/// A message that waits for its account's next flush.
-final class QueuedAppend: Sendable {
-    let message: PendingAppend
-    private let outcome = Mutex<Result<AppendedMessage, StoreError>?>(nil)
-    private let done: (@Sendable (Result<AppendedMessage, StoreError>) -> Void)?
-
-    /// - Parameter done: called on the account's thread with what became of it.
-    init(
-        _ message: PendingAppend,
-        _ done: (@Sendable (Result<AppendedMessage, StoreError>) -> Void)? = nil
-    ) {
-        self.message = message
-        self.done = done
-    }
-
-    var result: Result<AppendedMessage, StoreError>? { outcome.withLock { $0 } }
-
-    func finish(_ result: Result<AppendedMessage, StoreError>) {
-        outcome.withLock { $0 = result }
-        done?(result)
     }
 }

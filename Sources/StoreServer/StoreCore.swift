@@ -27,8 +27,11 @@ package final class StoreCore: Sendable {
     let metrics: StoreMetrics
     let indexer: SearchIndexer
     let quotaWarnings: QuotaWarnings
+    let backlog: Backlog
     let startedAt: SecondsSince1970
     let deliveries = Atomic<UInt64>(0)
+    /// Messages that were given to the delivery log.
+    let logged = Atomic<UInt64>(0)
     /// Of the last sweep of what was expunged; in seconds since 1970.
     let lastSweep = Atomic<Int64>(0)
     let retractions = Mutex<[Retraction]>([])
@@ -48,7 +51,7 @@ package final class StoreCore: Sendable {
     private init(
         root: MailRoot, directory: Directory, addresses: AddressBook, usages: UsageBook,
         hashing: Hashing, logins: Logins, metrics: StoreMetrics, laneCount: Int, openAccounts: Int,
-        startedAt: SecondsSince1970,
+        patience: Duration, startedAt: SecondsSince1970,
         notifier: any Notifier = LocalNotifier(), leases: any LeaseStore = LocalLeases()
     ) {
         self.root = root
@@ -69,17 +72,26 @@ package final class StoreCore: Sendable {
         self.indexer = indexer
         let quotaWarnings = QuotaWarnings()
         self.quotaWarnings = quotaWarnings
+        let backlog = Backlog(
+            logSize: root.log.settings.size, patience: patience,
+            hasDiskRoom: { root.hasRoom(octets: 64 << 20, files: 16_384) })
+        self.backlog = backlog
         let snapshots = SnapshotBudget()
         lanes = (0..<laneCount).map { index in
             Lane(
                 index: index, root: root, limit: perLane, addresses: addresses, usages: usages,
                 notifier: notifier, snapshots: snapshots, metrics: metrics, indexer: indexer,
-                quotaWarnings: quotaWarnings)
+                quotaWarnings: quotaWarnings, backlog: backlog)
         }
     }
 
     /// Opens the mail and the directory, and takes back what a crash left half done. Blocks.
-    package static func open(_ suite: Suite) throws(StoreError) -> StoreCore {
+    ///
+    /// - Parameter patience: how long mail in the log waits for more that comes to its account, if
+    ///   nobody looks.
+    package static func open(
+        _ suite: Suite, patience: Duration = .seconds(1)
+    ) throws(StoreError) -> StoreCore {
         let settings = suite.msgstored
         let metrics = StoreMetrics()
         let notice: NoticeSink = { notice in
@@ -128,7 +140,7 @@ package final class StoreCore: Sendable {
             root: root, directory: directory, addresses: addresses, usages: usages,
             hashing: hashing,
             logins: try Logins(directory, addresses, hashing, suite, metrics), metrics: metrics,
-            laneCount: laneCount, openAccounts: settings.openDatabases,
+            laneCount: laneCount, openAccounts: settings.openDatabases, patience: patience,
             startedAt: SecondsSince1970(WallClock.seconds()))
         core.indexer.apply(settings)
         core.quotaWarnings.apply(suite)

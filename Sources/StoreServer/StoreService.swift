@@ -15,6 +15,7 @@ import Wire
 /// Serves the doors. One per loop.
 package final class StoreService: LoopService {
     private static let housekeepingPause = Duration.seconds(2)
+    private static let storingPause = Duration.milliseconds(250)
 
     let context: LoopContext
     let core: StoreCore
@@ -28,6 +29,7 @@ package final class StoreService: LoopService {
         context.spawn { await self.passEvents() }
         if isFirst {
             context.spawn { await self.housekeep() }
+            context.spawn { await self.storeDue() }
             if let maildirs = core.watchers.maildirs {
                 context.spawn { await self.lookAtMaildirs(maildirs) }
             }
@@ -78,6 +80,13 @@ package final class StoreService: LoopService {
             for seen in await maildirs.take() {
                 context.spawn { await core.lookAt(seen.account, seen.mailbox, seen.changes) }
             }
+        }
+    }
+
+    private func storeDue() async {
+        while !context.isDraining {
+            await context.sleep(Self.storingPause)
+            core.storeDue()
         }
     }
 

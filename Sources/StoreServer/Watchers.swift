@@ -31,6 +31,8 @@ final class WatchRegistry: ChangeListener {
     }
 
     private let watchers = Mutex<[Key: Set<Watcher>]>([:])
+    /// Open mailboxes by account.
+    private let watched = Mutex<[EmailAddress: Int]>([:])
 
     /// An open mailbox and the kernel's watches on it; nil: it has none.
     private struct Directories {
@@ -43,10 +45,15 @@ final class WatchRegistry: ChangeListener {
     private let directories = Mutex<[Key: Directories]>([:])
 
     func add(_ watcher: Watcher, _ account: EmailAddress, _ mailbox: MailboxID) {
-        watchers.withLock {
-            _ = $0[Key(account: account, mailbox: mailbox), default: []].insert(watcher)
+        watchers.withLock { watchers in
+            let key = Key(account: account, mailbox: mailbox)
+            if watchers[key] == nil { watched.withLock { $0[account, default: 0] += 1 } }
+            watchers[key, default: []].insert(watcher)
         }
     }
+
+    /// Whether a session of the account has a mailbox open.
+    func isWatched(_ account: EmailAddress) -> Bool { watched.withLock { $0[account] != nil } }
 
     func remove(_ watcher: Watcher, _ account: EmailAddress, _ mailbox: MailboxID) {
         let key = Key(account: account, mailbox: mailbox)
@@ -54,6 +61,10 @@ final class WatchRegistry: ChangeListener {
             watchers[key]?.remove(watcher)
             guard watchers[key]?.isEmpty == true else { return false }
             watchers[key] = nil
+            watched.withLock { watched in
+                let others = (watched[account] ?? 1) - 1
+                watched[account] = others > 0 ? others : nil
+            }
             return true
         }
         guard isLast else { return }

@@ -112,6 +112,8 @@ import Wire
         try await world.onLoop { context in
             let client = DeliveryClient(world.link(.deliver, context))
             func subjects() async throws -> [Substring] {
+                // Behind what was answered for and is still to be stored.
+                _ = try await world.login(World.alice, context).status(.inbox)
                 await world.core.mailQuotaWarnings()
                 return try await Self.warnings(world, context)
             }

@@ -29,7 +29,9 @@ final class World: Sendable {
     private let servers: [LoopThread]
     private let clients: LoopThread
 
-    init(search: String = "sqlite", quotaMail: [String] = []) throws {
+    init(
+        search: String = "sqlite", quotaMail: [String] = [], patience: Duration = .seconds(1)
+    ) throws {
         directory = "/tmp/martlet-store-\(getpid())-\(UInt64.random(in: 0 ... .max))"
         mkdir(directory, 0o700)
         var suite = Suite()
@@ -43,7 +45,7 @@ final class World: Sendable {
         suite.msgstored.quotaMail = quotaMail
         suite.domains = ["example.test"]
         self.suite = suite
-        let core = try StoreCore.open(suite)
+        let core = try StoreCore.open(suite, patience: patience)
         self.core = core
         let workers = Workers(count: 1, name: "test")
         let sockets = try Door.allCases.map { door in

@@ -279,10 +279,19 @@ class SuiteCase(unittest.TestCase):
     """Tests that share one running suite per class."""
 
     options = ()
+    #: What `mail.toml` says beyond the defaults of `mailctl dev`.
+    configuration = ""
 
     @classmethod
     def setUpClass(cls):
-        cls.suite = Suite(options=cls.options)
+        options = cls.options
+        if cls.configuration:
+            file = tempfile.NamedTemporaryFile("w", suffix=".toml")
+            cls.addClassCleanup(file.close)
+            file.write(cls.configuration)
+            file.flush()
+            options += ("--config", file.name)
+        cls.suite = Suite(options=options)
         cls.ports = cls.suite.ports
         cls.pids = {daemon: cls.suite.pid(daemon) for daemon in DAEMONS}
 

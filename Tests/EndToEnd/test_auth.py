@@ -124,27 +124,10 @@ class Line(Raw):
 DAEMONS = ("smtp", "imap", "pop3")
 
 
-def config(text):
-    """A fragment of mail.toml in a file, as an option of `mailctl dev`."""
-    file = tempfile.NamedTemporaryFile("w", suffix=".toml", delete=False)
-    file.write(text)
-    file.close()
-    return file.name
-
-
 class Mechanisms(SuiteCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.config = config(
-            '[server.auth]\nmethods = ["plain", "login", "scram-sha-256", "scram-sha-256-plus", '
-            '"scram-sha-1", "scram-sha-1-plus", "cram-md5"]\n')
-        cls.options = ("--config", cls.config)
-        super().setUpClass()
-
-    @classmethod
-    def tearDownClass(cls):
-        super().tearDownClass()
-        os.unlink(cls.config)
+    configuration = (
+        '[server.auth]\nmethods = ["plain", "login", "scram-sha-256", "scram-sha-256-plus", '
+        '"scram-sha-1", "scram-sha-1-plus", "cram-md5"]\n')
 
     NAMES = {"PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1",
              "SCRAM-SHA-1-PLUS", "CRAM-MD5"}
@@ -305,16 +288,7 @@ class Mechanisms(SuiteCase):
 class Bans(SuiteCase):
     """Nobody is exempt here, and three failures are too many."""
 
-    @classmethod
-    def setUpClass(cls):
-        cls.config = config('[server.limits]\nexempt = []\nauth_failures_per_ip = 3\n')
-        cls.options = ("--config", cls.config)
-        super().setUpClass()
-
-    @classmethod
-    def tearDownClass(cls):
-        super().tearDownClass()
-        os.unlink(cls.config)
+    configuration = "[server.limits]\nexempt = []\nauth_failures_per_ip = 3\n"
 
     def attempt(self, daemon, user, password, source):
         """The first word or code of the answer, from a loopback address of its own."""

@@ -60,6 +60,12 @@ package struct MailUsage: Hashable, Sendable {
         self.messages = messages
         self.mailboxes = mailboxes
     }
+
+    package mutating func add(_ more: MailUsage) {
+        octets += more.octets
+        messages += more.messages
+        mailboxes += more.mailboxes
+    }
 }
 
 /// An address whose mail goes elsewhere. An empty local-part is the rest of the domain: whatever

@@ -71,8 +71,7 @@ extension AccountStore {
     func quotaRoom() throws(StoreError) -> QuotaRoom? {
         guard !limits.isUnlimited else { return nil }
         var usage = try usageNow()
-        usage.octets += reserved.octets
-        usage.messages += reserved.messages
+        usage.add(reserved)
         return QuotaRoom(limits, usage)
     }
 

@@ -137,6 +137,7 @@ extension DoorConnection {
     ) async throws(StoreFailure) -> [AccountDetails] {
         let addresses = core.addresses
         let usages = core.usages
+        let backlog = core.backlog
         var details = try await onDirectory(changes: false) {
             directory throws(StoreError) -> [AccountDetails] in
             try Self.require(domain, directory)
@@ -152,10 +153,12 @@ extension DoorConnection {
                     fallback = try directory.domainPolicy(address.domain).quota.over(defaults)
                     domains[address.domain] = fallback
                 }
+                var usage = usages.known(address) ?? row.usage
+                usage?.add(backlog.reserved(address))
                 details.append(
                     AccountDetails(
                         address: address, created: row.account.created,
-                        state: row.account.state, usage: usages.known(address) ?? row.usage,
+                        state: row.account.state, usage: usage,
                         quota: row.quota, limits: row.quota.over(fallback), senders: []))
             }
             return details

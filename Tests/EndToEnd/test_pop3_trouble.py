@@ -167,6 +167,8 @@ class Trouble(SuiteCase):
     def test_a_message_whose_file_became_short_never_looks_complete(self):
         self.fresh()
         self.suite.deliver("short", body="0123456789\r\n" * 20_000)
+        # Files follow the answer within a second.
+        self.assertTrue(eventually(lambda: self.files("short")))
         path, = self.files("short")
         with open(path, "rb") as file:
             octets = file.read()

@@ -245,7 +245,7 @@ class EmergencyReadOnly(unittest.TestCase):
             stopping.set()
             kill(suite)
         disk.unmount()
-        checked = subprocess.run([need("e2fsck"), "-p", "-f", disk.image], capture_output=True,
+        checked = subprocess.run([need("e2fsck"), "-y", "-f", disk.image], capture_output=True,
                                  text=True)
         self.assertLess(checked.returncode, 4, checked.stdout)
         disk.mount()

@@ -17,9 +17,11 @@ public func fuzz(_ pointer: UnsafePointer<UInt8>, _ count: Int) -> CInt {
 }
 
 private func session(_ input: [UInt8]) {
-    let policy = ServerPolicy(
+    var policy = ServerPolicy(
         hostname: Array("h"), sizeLimit: 1_000, recipientLimit: 3, offersStartTLS: true,
         mechanisms: [Array("PLAIN")], requiresAuthentication: (input.first ?? 0) & 1 == 1)
+    policy.offersXCLIENT = (input.first ?? 0) & 4 == 4
+    policy.isDevelopment = (input.first ?? 0) & 8 == 8
     var machine = ServerMachine(policy: policy, isEncrypted: (input.first ?? 0) & 2 == 2)
     let someone = EmailAddress(local: [0x61], domain: [0x62])
     for line in input.split(separator: 0x0A, maxSplits: 64, omittingEmptySubsequences: false) {
@@ -49,7 +51,8 @@ private func session(_ input: [UInt8]) {
                 isLast
                 ? machine.messageEnded(verdict)
                 : machine.chunkReceived(size: size, fault: isLucky ? nil : .loop)
-        case .reply, .skipChunk, .close: break
+        case .speakFor: action = machine.clientChanged()
+        case .reply, .describe, .skipChunk, .close: break
         }
         switch action {
         case .reply(let reply): precondition(reply.octets.suffix(2).elementsEqual([0x0D, 0x0A]))

@@ -231,8 +231,15 @@ struct MailboxTests {
         for number in 0..<40 {
             #expect(try account.subjects(name("F\(number)")) == [1: "m\(number)"])
         }
-        let ours = names("/proc/self/fd").count
-        #expect(ours < 400)
+        // Other tests of this process have files open too.
+        let ours = names("/proc/self/fd").filter { number in
+            var target = [UInt8](repeating: 0, count: 4_096)
+            let count = readlink("/proc/self/fd/\(number)", &target, target.count)
+            return count > 0
+                && String(decoding: target.prefix(count), as: UTF8.self).hasPrefix(box.path + "/")
+        }
+        #expect(ours.count > 0)
+        #expect(ours.count < 100)
         let results = account.append(
             batch: (0..<64).map {
                 PendingAppend(mailbox: name("F\($0 % 40)"), source: .octets(message("x\($0)")))

@@ -22,6 +22,17 @@ SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN: _IOR('X', 125, __u32)
 WITHOUT_JOURNAL = 2
 
 
+def fill(path):
+    """Leaves not a single block; removing the file `filler` there gives them back."""
+    with open(os.path.join(path, "filler"), "ab", buffering=0) as filler:
+        for size in (1 << 20, 4096, 1):
+            try:
+                while filler.write(b"x" * size) == size:
+                    pass
+            except OSError:
+                continue
+
+
 class Disk:
     """A file system that is not used by anything else."""
 
@@ -57,14 +68,7 @@ class Disk:
             raise RuntimeError("cannot unmount")
 
     def fill(self):
-        """Leaves not a single block."""
-        with open(os.path.join(self.path, "filler"), "ab", buffering=0) as filler:
-            for size in (1 << 20, 4096, 1):
-                try:
-                    while filler.write(b"x" * size) == size:
-                        pass
-                except OSError:
-                    continue
+        fill(self.path)
 
     def free(self):
         os.unlink(os.path.join(self.path, "filler"))

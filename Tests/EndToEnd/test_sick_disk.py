@@ -13,7 +13,7 @@ import time
 import unittest
 
 from suite import Suite, eventually, message, need, subjects
-from test_disk import Disk, kill, send
+from test_disk import Disk, fill, kill, send
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
 
@@ -57,13 +57,7 @@ class SickDisk(Disk):
                                 str((last - first + 1) * 4096), self.image], check=True)
 
     def sicken(self):
-        with open(os.path.join(self.room, "filler"), "ab", buffering=0) as filler:
-            for size in (1 << 20, 4096, 1):
-                try:
-                    while filler.write(b"x" * size) == size:
-                        pass
-                except OSError:
-                    continue
+        fill(self.room)
 
     def heal(self):
         os.unlink(os.path.join(self.room, "filler"))

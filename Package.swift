@@ -50,7 +50,7 @@ let package = Package(
             name: "CArgon2", pkgConfig: "libargon2", providers: [.apt(["libargon2-dev"])]),
         .systemLibrary(name: "CIDN2", pkgConfig: "libidn2", providers: [.apt(["libidn2-dev"])]),
         .systemLibrary(name: "CCrypt", providers: [.apt(["libcrypt-dev"])]),
-        .target(name: "CToml", cxxSettings: [.unsafeFlags([])]),
+        .target(name: "CToml"),
 
         // 1 · pure: may use only pure targets and, for computing, libargon2, libcrypto, libidn2
         pure("Bytes", [], also: [.enableExperimentalFeature("Lifetimes")]),
@@ -65,10 +65,11 @@ let package = Package(
         pure("SASL", ["Bytes"]),
         pure("Crypto", ["Bytes", "CArgon2", "CCrypt", "CSSL"]),
         pure("Wire", ["Bytes", "IDNA", "Mail"], also: [.enableExperimentalFeature("Lifetimes")]),
-        pure("Config", ["Bytes", "IDNA", "Mail", "Network", "CToml"]),
+        pure("Settings", []),
+        pure("Config", ["Bytes", "IDNA", "Mail", "Network", "Settings", "CToml"]),
 
         // 2 · machine: may use pure targets and the machine targets above them
-        machine("Telemetry", ["Bytes", "CSystemd"]),
+        machine("Telemetry", ["Bytes"]),
         machine("Transport", ["Bytes", "Mail", "Network", "Telemetry", "CLinux", "CSSL"]),
         machine(
             "Store", ["Bytes", "Mail", "MIME", "Crypto", "Transport", "CSQLite", "CLinux"]),
@@ -76,9 +77,12 @@ let package = Package(
             "StoreClient",
             ["Bytes", "Mail", "SASL", "Crypto", "Wire", "Telemetry", "Transport", "CLinux"]),
         machine(
+            "Serving",
+            ["Bytes", "Mail", "Network", "Settings", "Telemetry", "Transport", "CLinux"]),
+        machine(
             "Daemon",
             [
-                "Bytes", "Mail", "Network", "Config", "Telemetry", "Transport", "CSystemd",
+                "Bytes", "Config", "Settings", "Telemetry", "Transport", "Serving", "CSystemd",
                 "CLinux",
             ]),
 
@@ -86,8 +90,8 @@ let package = Package(
         server(
             "SMTPServer",
             [
-                "Bytes", "Mail", "MIME", "Network", "SMTP", "SASL", "Wire", "Config", "Telemetry",
-                "Transport", "StoreClient", "Daemon",
+                "Bytes", "Mail", "MIME", "Network", "SMTP", "SASL", "Wire", "Settings",
+                "Telemetry", "Transport", "StoreClient", "Serving",
             ]),
         server(
             "IMAPServer",
@@ -137,13 +141,16 @@ let package = Package(
         tests("TransportTests", ["Transport", "Telemetry", "Mail", "Bytes", "CLinux", "CSSL"]),
         tests(
             "DaemonTests",
-            ["Daemon", "Transport", "Telemetry", "Network", "Config", "Bytes", "CLinux"]),
+            [
+                "Daemon", "Serving", "Transport", "Telemetry", "Network", "Config", "Bytes",
+                "CLinux",
+            ]),
         tests("StoreTests", ["Store", "Crypto", "MIME", "Mail", "Bytes", "CLinux"]),
         tests(
             "SMTPServerTests",
             [
                 "SMTPServer", "SMTP", "StoreClient", "Wire", "Telemetry", "Transport", "Config",
-                "Daemon", "Mail", "Network", "Bytes", "CLinux",
+                "Daemon", "Serving", "Mail", "Network", "Bytes", "CLinux",
             ]),
         tests(
             "StoreServerTests",

@@ -21,7 +21,7 @@ extension Supervisor {
     }
 
     /// Answers one request.
-    func answer(_ connection: Connection) async {
+    package func answer(_ connection: Connection) async {
         guard metricsClients < Self.clientLimit else { return }
         metricsClients += 1
         defer { metricsClients -= 1 }

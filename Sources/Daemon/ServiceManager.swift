@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// systemd: passed sockets (sd_listen_fds(3)), readiness and the watchdog (sd_notify(3)).
+// systemd: passed sockets (sd_listen_fds(3)), readiness and the watchdog (sd_notify(3)), the journal.
 
 import CLinux
 import CSystemd
@@ -56,5 +56,24 @@ enum ServiceManager {
         }
         unsafe free(names)
         return sockets
+    }
+
+    /// One entry of the journal.
+    static func journal(_ fields: [[UInt8]]) {
+        let all = [UInt8](fields.joined())
+        unsafe all.withUnsafeBytes { octets in
+            guard let start = octets.baseAddress else { return }
+            var vectors: [iovec] = unsafe []
+            var offset = 0
+            for field in fields {
+                unsafe vectors.append(
+                    iovec(
+                        iov_base: UnsafeMutableRawPointer(mutating: start + offset),
+                        iov_len: field.count))
+                offset += field.count
+            }
+            // A log that cannot be written must not stop the mail: the result is ignored.
+            _ = unsafe sd_journal_sendv(vectors, Int32(vectors.count))
+        }
     }
 }

@@ -59,10 +59,6 @@ extension Suite {
     func startLog(_ program: String) {
         Log.start(
             program: program, format: LogFormat(rawValue: server.logFormat) ?? .auto,
-            level: LogLevel(name: server.logLevel) ?? .info)
+            level: LogLevel(name: server.logLevel) ?? .info, journal: ServiceManager.journal)
     }
-}
-
-extension Program {
-    var metricsListener: String { "\(name)-metrics" }
 }

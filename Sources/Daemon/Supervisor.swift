@@ -16,7 +16,7 @@ struct SupervisorStart: Sendable {
     let sockets: Sockets
 }
 
-final class Supervisor {
+final class Supervisor: Overseer {
     /// How long sessions may go on after SIGTERM.
     private static let patience = Duration.seconds(30)
 
@@ -66,7 +66,7 @@ final class Supervisor {
         _ program: Program, _ fleet: Fleet, _ start: SupervisorStart, _ context: LoopContext
     ) {
         let supervisor = Supervisor(program, fleet, start, context)
-        context.state?.supervisor = supervisor
+        context.state?.overseer = supervisor
         do throws(ConnectionError) {
             var signals = signals()
             let descriptor = unsafe signalfd(-1, &signals, Int32(SFD_CLOEXEC | SFD_NONBLOCK))
@@ -274,6 +274,11 @@ final class Supervisor {
             answer.body(counts.reduce(0, +))
         }
     }
+}
+
+extension LoopState {
+    /// On the first loop only.
+    var supervisor: Supervisor? { overseer as? Supervisor }
 }
 
 /// A closure that is made and called on the first loop, and only carried over the others.

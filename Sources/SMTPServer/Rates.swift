@@ -4,10 +4,10 @@
 // reached is a 450, which every mail server and program takes as "later".
 
 import Bytes
-import Config
 import Mail
 import Network
 import SMTP
+import Settings
 import Synchronization
 
 /// Which rate was exceeded.

@@ -3,10 +3,10 @@
 // What the store says, in SMTP's words. RFC 5321 §4.2.2, RFC 3463, RFC 4954 §6. Temporary unless
 // proven permanent: a store that does not answer costs nobody a message.
 
-import Daemon
 import Mail
 import SASL
 import SMTP
+import Serving
 import Wire
 
 extension SMTP.Reply {

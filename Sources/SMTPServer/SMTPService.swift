@@ -2,10 +2,10 @@
 //
 // smtpd on one loop: settings, the connection to the store, the sessions. RFC 5321.
 
-import Config
-import Daemon
 import Mail
 import SMTP
+import Serving
+import Settings
 import StoreClient
 import Telemetry
 import Transport

@@ -3,12 +3,12 @@
 // mail.toml as the sessions of one loop need it: worked out once, at start and at reload.
 
 import Bytes
-import Config
-import Daemon
 import Mail
 import Network
 import SASL
 import SMTP
+import Serving
+import Settings
 import Telemetry
 import Transport
 

@@ -3,10 +3,10 @@
 // AUTH, and who may send as whom and to whom. RFC 4954; RFC 6409 §6.1; RFC 5321 §3.6.2, §7.9.
 
 import Bytes
-import Config
 import Mail
 import SASL
 import SMTP
+import Settings
 import StoreClient
 import Telemetry
 import Transport

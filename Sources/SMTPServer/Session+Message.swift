@@ -4,10 +4,10 @@
 // §4.4, §6.1, §6.3; RFC 3030; RFC 6409 §8. 250 is only ever said after the store has said so.
 
 import Bytes
-import Config
 import MIME
 import Mail
 import SMTP
+import Settings
 import StoreClient
 import Telemetry
 import Transport

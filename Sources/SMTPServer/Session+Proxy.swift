@@ -4,10 +4,10 @@
 // XDEBUG, which in dev_mode shows what the session knows.
 
 import Bytes
-import Config
 import Mail
 import Network
 import SMTP
+import Settings
 import Telemetry
 import Transport
 

@@ -4,10 +4,10 @@
 // Straight-line: what the machine decides is carried out here and in Session+*.swift.
 
 import Bytes
-import Config
 import Mail
 import SASL
 import SMTP
+import Settings
 import StoreClient
 import Telemetry
 import Transport

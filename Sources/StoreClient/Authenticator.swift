@@ -47,7 +47,7 @@ package enum LoginOutcome<Login> {
 }
 
 extension LoginOutcome {
-    func map<Other>(_ body: (Login) -> Other) -> LoginOutcome<Other> {
+    package func map<Other>(_ body: (Login) -> Other) -> LoginOutcome<Other> {
         switch self {
         case .succeeded(let login): .succeeded(body(login))
         case .refused(let reason, let name): .refused(reason, name: name)
@@ -58,9 +58,9 @@ extension LoginOutcome {
 }
 
 /// A login as the store knows it.
-struct StoreLogin {
-    var handle: SessionHandle
-    var account: EmailAddress
+package struct StoreLogin {
+    package var handle: SessionHandle
+    package var account: EmailAddress
 }
 
 extension LoginRefusalReason {
@@ -76,9 +76,32 @@ extension LoginRefusalReason {
     }
 }
 
-extension StoreLink {
+/// What a question of an exchange leads to.
+private enum Answered {
+    case next(Step)
+    case over(LoginOutcome<StoreLogin>)
+}
+
+/// Who can be asked about logins: a store, or another program's code in its place.
+package protocol LoginDoor: AnyObject {
+    var now: MonotonicInstant { get }
+
+    func pause(_ duration: Duration) async
+
+    /// - Throws: `.unavailable` if there is no answer.
+    func ask(_ request: Request) async throws(StoreFailure) -> Reply
+
+    /// As `ask`, for something whose answer nobody needs.
+    func tell(_ request: Request)
+}
+
+extension StoreLink: LoginDoor {}
+
+extension LoginDoor {
     /// A name and a password that came without an exchange.
-    func logIn(_ response: PlainResponse, _ client: LoginClient) async -> LoginOutcome<StoreLogin> {
+    package func logIn(_ response: PlainResponse, _ client: LoginClient) async -> LoginOutcome<
+        StoreLogin
+    > {
         let began = now
         let name = response.authenticationID
         guard response.authorizationID.count <= WireLimit.identity,
@@ -97,7 +120,7 @@ extension StoreLink {
     ///
     /// - Parameter answer: sends a challenge and reads the line that answers it; nil if that was
     ///   too long.
-    func logIn<E: Error>(
+    package func logIn<E: Error>(
         _ attempt: LoginAttempt, answer: ([UInt8]) async throws(E) -> [UInt8]?
     ) async throws(E) -> LoginOutcome<StoreLogin> {
         var exchange = Exchange(
@@ -152,11 +175,6 @@ extension StoreLink {
             forget(login)
             throw error
         }
-    }
-
-    private enum Answered {
-        case next(Step)
-        case over(LoginOutcome<StoreLogin>)
     }
 
     private func ask(

@@ -58,7 +58,7 @@ package final class StoreLink {
 
     /// As `call`, for a request that changes nothing: if the connection is lost before the answer,
     /// it is asked once more on the next one, so that a restart of the store is not noticed.
-    func ask(_ request: Request) async throws(StoreFailure) -> Reply {
+    package func ask(_ request: Request) async throws(StoreFailure) -> Reply {
         let before = epoch
         do throws(StoreFailure) {
             return try await call(request)
@@ -91,7 +91,7 @@ package final class StoreLink {
     }
 
     /// Sends something whose answer nobody needs, if there is a connection.
-    func tell(_ request: Request) {
+    package func tell(_ request: Request) {
         guard connection != nil else { return }
         let call = PendingCall(deadline: context.now.advanced(by: .seconds(60)))
         do {
@@ -101,9 +101,9 @@ package final class StoreLink {
         }
     }
 
-    var now: MonotonicInstant { context.now }
+    package var now: MonotonicInstant { context.now }
 
-    func pause(_ duration: Duration) async { await context.sleep(duration) }
+    package func pause(_ duration: Duration) async { await context.sleep(duration) }
 
     private func start(
         _ request: Request, _ call: PendingCall, on connection: Connection

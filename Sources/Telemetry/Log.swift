@@ -3,7 +3,6 @@
 // One line per event, to the journal with native fields or to stderr with one write(2).
 // Nothing a peer says can forge a line or a field: every octet outside 0x20...0x7E is escaped.
 
-import CSystemd
 import Glibc
 import Synchronization
 
@@ -81,20 +80,35 @@ package enum Log {
     private struct Settings: Sendable {
         var program: [UInt8] = [UInt8]("martlet".utf8)
         var format = LogFormat.text
+        var journal: Writer?
+        var lines: Writer = { emit($0) }
     }
+
+    /// Takes the fields of one entry of the journal, or one line with its end.
+    package typealias Writer = @Sendable ([[UInt8]]) -> Void
 
     private static let settings = Mutex(Settings())
     /// Raw value of the least important level that is still written.
     private static let threshold = Atomic(LogLevel.info.rawValue)
 
     /// Says who writes, where to and how much. May be called again, on a reload.
-    package static func start(program: String, format: LogFormat, level: LogLevel) {
+    ///
+    /// - Parameters:
+    ///   - journal: takes the fields of an entry; without it there is no journal.
+    ///   - lines: takes a line, in one piece; nil: stderr.
+    package static func start(
+        program: String, format: LogFormat, level: LogLevel, journal: Writer? = nil,
+        lines: Writer? = nil
+    ) {
         var chosen = format
         if format == .auto {
             chosen = isJournal(2) ? .journal : .text
         }
-        let result = Settings(program: [UInt8](program.utf8), format: chosen)
-        settings.withLock { $0 = result }
+        if journal == nil, chosen == .journal { chosen = .text }
+        var result = Settings(program: [UInt8](program.utf8), format: chosen, journal: journal)
+        if let lines { result.lines = lines }
+        let made = result
+        settings.withLock { $0 = made }
         threshold.store(level.rawValue, ordering: .relaxed)
     }
 
@@ -131,14 +145,16 @@ package enum Log {
         let now = settings.withLock { $0 }
         switch now.format {
         case .journal:
-            send(toJournal: LogLine.journalFields(now.program, level, event, fields))
+            now.journal?(LogLine.journalFields(now.program, level, event, fields))
         case .json:
             var time = timespec()
             _ = unsafe clock_gettime(CLOCK_REALTIME, &time)
             let milliseconds = UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000
-            emit(LogLine.json(now.program, level, event, fields, milliseconds: milliseconds))
+            now.lines([
+                LogLine.json(now.program, level, event, fields, milliseconds: milliseconds)
+            ])
         case .auto, .text:
-            emit(LogLine.text(now.program, event, fields) + [0x0A])
+            now.lines([LogLine.text(now.program, event, fields) + [0x0A]])
         }
     }
 
@@ -152,28 +168,11 @@ package enum Log {
     }
 
     /// One write(2), so that lines of several processes do not mix.
-    private static func emit(_ line: [UInt8]) {
+    private static func emit(_ lines: [[UInt8]]) {
+        let line = [UInt8](lines.joined())
         unsafe line.withUnsafeBytes { octets in
             // A log that cannot be written must not stop the mail: the result is ignored.
             _ = unsafe Glibc.write(2, octets.baseAddress, octets.count)
-        }
-    }
-
-    private static func send(toJournal fields: [[UInt8]]) {
-        let all = [UInt8](fields.joined())
-        unsafe all.withUnsafeBytes { octets in
-            guard let start = octets.baseAddress else { return }
-            var vectors: [iovec] = unsafe []
-            var offset = 0
-            for field in fields {
-                unsafe vectors.append(
-                    iovec(
-                        iov_base: UnsafeMutableRawPointer(mutating: start + offset),
-                        iov_len: field.count))
-                offset += field.count
-            }
-            // As above; journald being away is not a reason to fail.
-            _ = unsafe sd_journal_sendv(vectors, Int32(vectors.count))
         }
     }
 }

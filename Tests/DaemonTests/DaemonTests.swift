@@ -10,6 +10,7 @@ import Testing
 import Transport
 
 @testable import Daemon
+@testable import Serving
 
 struct DaemonTests {
     @Test(

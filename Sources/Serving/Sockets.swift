@@ -2,35 +2,35 @@
 //
 // Which sockets are open: systemd's, or bound here from the configuration. Kept over a reload.
 
-import Config
 import Glibc
+import Settings
 import Telemetry
 import Transport
 
 /// The listening sockets of the process. Belongs to the first loop.
-struct Sockets {
+package struct Sockets {
     /// What a socket is for; a changed address is another socket.
-    struct Place: Hashable {
-        let name: String
-        let address: ListenAddress
+    package struct Place: Hashable {
+        package let name: String
+        package let address: ListenAddress
     }
 
     /// Why a listener cannot be opened.
-    struct Failure: Error {
-        let listener: String
-        let reason: String
+    package struct Failure: Error {
+        package let listener: String
+        package let reason: String
     }
 
     /// Nil: no systemd, everything is bound here.
     let passed: [String: [ListenerSocket]]?
-    private(set) var open: [Place: [ListenerSocket]] = [:]
+    package private(set) var open: [Place: [ListenerSocket]] = [:]
 
-    init(passed: [String: [ListenerSocket]]?) { self.passed = passed }
+    package init(passed: [String: [ListenerSocket]]?) { self.passed = passed }
 
     /// Opens what is new and forgets what is gone.
     ///
     /// - Returns: what to begin and to stop listening on. After a throw nothing has changed.
-    mutating func change(
+    package mutating func change(
         to listeners: [ListenerSettings], runDirectory: String
     ) throws(Failure) -> (added: [ListenerSocket], removed: [ListenerSocket]) {
         var next: [Place: [ListenerSocket]] = [:]
@@ -126,11 +126,11 @@ struct Sockets {
 
 extension ListenAddress {
     /// Nil for a Unix socket.
-    var port: UInt16? {
+    package var port: UInt16? {
         if case .tcp(_, let port) = self { port } else { nil }
     }
 
-    var text: String {
+    package var text: String {
         switch self {
         case .tcp(let host, let port): "\(host):\(port)"
         case .unix(let path): path

@@ -7,8 +7,8 @@
 
 import Bytes
 import CLinux
-import Config
 import Glibc
+import Settings
 import Synchronization
 import Telemetry
 import Transport

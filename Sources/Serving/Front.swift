@@ -3,8 +3,8 @@
 // What every front daemon does with a new connection before it says a word: believe the PROXY
 // header of a trusted load balancer, and count the client against the limits.
 
-import Config
 import Network
+import Settings
 import Telemetry
 import Transport
 

@@ -2,7 +2,7 @@
 //
 // What a daemon is: a name, listeners, and one service object per loop.
 
-import Config
+import Settings
 import Transport
 
 /// One daemon's logic on one loop: made on the loop, lives there. Not Sendable.
@@ -26,8 +26,8 @@ extension LoopService {
 
 /// What `run` needs to know.
 package struct Program: Sendable {
-    let name: String
-    let listeners: @Sendable (Suite) -> [ListenerSettings]
+    package let name: String
+    package let listeners: @Sendable (Suite) -> [ListenerSettings]
     let makeService: @Sendable (LoopContext, Suite) -> any LoopService
 
     /// - Parameters:
@@ -43,4 +43,8 @@ package struct Program: Sendable {
         self.listeners = listeners
         self.makeService = makeService
     }
+}
+
+extension Program {
+    package var metricsListener: String { "\(name)-metrics" }
 }

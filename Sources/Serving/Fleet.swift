@@ -2,17 +2,22 @@
 //
 // The loops of a daemon, each with its own service object.
 
-import Config
+import Settings
 import Synchronization
 import Telemetry
 import Transport
 
+/// Whoever watches over the process from the first loop, and answers who asks for metrics.
+package protocol Overseer: AnyObject {
+    func answer(_ connection: Connection) async
+}
+
 /// What lives on one loop.
-final class LoopState {
-    let service: any LoopService
+package final class LoopState {
+    package let service: any LoopService
     let index: Int
     /// On the first loop only.
-    var supervisor: Supervisor?
+    package var overseer: (any Overseer)?
 
     init(service: any LoopService, index: Int) {
         self.service = service
@@ -21,18 +26,19 @@ final class LoopState {
 }
 
 extension LoopContext {
-    var state: LoopState? { attachment as? LoopState }
+    package var state: LoopState? { attachment as? LoopState }
 }
 
-/// All loops. The first one runs on the main thread and has the supervisor.
-final class Fleet: Sendable {
-    let loops: [LoopThread]
-    let first: LoopThread
+/// All loops. The first one has the overseer.
+package final class Fleet: Sendable {
+    package let loops: [LoopThread]
+    package let first: LoopThread
     private let metricsListener: String
 
-    init(
+    /// - Parameter usesCallersThread: the first loop is the caller's, who is to run it.
+    package init(
         _ program: Program, _ suite: Suite, loops count: Int, workers: Workers,
-        listening: [ListenerSocket]
+        listening: [ListenerSocket], usesCallersThread: Bool = true
     ) throws(ConnectionError) {
         metricsListener = program.metricsListener
         var made: [LoopThread] = []
@@ -46,7 +52,7 @@ final class Fleet: Sendable {
             made.append(
                 try LoopThread(
                     name: "\(program.name)-loop\(index)", workers: workers,
-                    isCallersThread: index == 0, setUp: setUp))
+                    isCallersThread: usesCallersThread && index == 0, setUp: setUp))
         }
         loops = made
         first = made[0]
@@ -63,7 +69,7 @@ final class Fleet: Sendable {
             do throws(ConnectionError) {
                 if isMetrics {
                     try context.listen(on: socket, survivesDraining: true) { connection in
-                        await state.supervisor?.answer(connection)
+                        await state.overseer?.answer(connection)
                     }
                 } else {
                     let service = state.service
@@ -78,7 +84,7 @@ final class Fleet: Sendable {
     }
 
     /// Calls `body` on every loop, then `done` on the first one with what they gave.
-    func each<Value: Sendable>(
+    package func each<Value: Sendable>(
         _ body: @escaping @Sendable (LoopContext) -> Value,
         done: @escaping @Sendable (LoopContext, [Value]) -> Void
     ) {
@@ -97,7 +103,7 @@ final class Fleet: Sendable {
     }
 
     /// Takes new settings to every loop, then calls `done` on the first one.
-    func reload(
+    package func reload(
         _ suite: Suite, added: [ListenerSocket], removed: [ListenerSocket],
         done: @escaping @Sendable (LoopContext) -> Void
     ) {
@@ -112,7 +118,7 @@ final class Fleet: Sendable {
     }
 
     /// Lets all sessions end, then calls `done` on the first loop.
-    func drain(done: @escaping @Sendable (LoopContext) -> Void) {
+    package func drain(done: @escaping @Sendable (LoopContext) -> Void) {
         let counter = Gathered<Void>()
         let count = loops.count
         let first = first
@@ -132,7 +138,12 @@ final class Fleet: Sendable {
         }
     }
 
-    func killConnections() {
+    /// Ends the loops of this fleet that have threads of their own, and with them their connections.
+    package func stop() {
+        for loop in loops { loop.stop() }
+    }
+
+    package func killConnections() {
         for loop in loops { loop.submit { $0.killConnections() } }
     }
 }

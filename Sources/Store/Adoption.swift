@@ -86,6 +86,26 @@ extension AccountStore {
     /// In larger folders what lists show is worked out when it is asked for, or in the background.
     private static let briefLimit = 200
 
+    /// In one hop, where others wait: some 50 ms.
+    private static let shortSlice = 400
+
+    /// Takes in some of what other programs brought into a mailbox.
+    ///
+    /// - Returns: true if it agrees with its directory now.
+    package func adoptSome(_ name: MailboxName) throws(StoreError) -> Bool {
+        try guarded { () throws(StoreError) in
+            guard let id = try mailboxID(name) else { return true }  // looked for when it is used
+            let folder: Folder
+            do throws(StoreError) {
+                folder = try loadFolder(id)
+            } catch .noSuchMailbox {
+                return true  // replaced on disk, perhaps: who uses it finds out
+            }
+            if folder.adopting == nil, try beginRefresh(folder) { return true }
+            return try continueAdopting(folder, limit: Self.shortSlice)
+        }
+    }
+
     /// Puts the candidates in order: who keeps a UID, who gets one.
     ///
     /// A UID in a name counts if it was given out (below the mark) and no row can have had it

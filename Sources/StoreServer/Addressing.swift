@@ -248,9 +248,8 @@ extension DoorConnection {
         _ account: AccountRef, to new: EmailAddress, keepAlias: Bool
     ) async throws(StoreFailure) -> Reply {
         let old = account.address
-        let lane = core.lane(of: old)
         let (root, directory, addresses) = (core.root, core.directory, core.addresses)
-        let outcome = await core.run(on: lane) {
+        let outcome = await core.runWhenHere(account) { lane in
             lane.withClosed(old) { () throws(StoreError) in
                 do throws(StoreError) {
                     try directory.renameAccount(old, to: new, keepAlias: keepAlias) {

@@ -122,14 +122,19 @@ extension DoorConnection {
         let account = session.account
         var recorded: MailboxID?
         do throws(StoreFailure) {
-            // Watched from the moment of the snapshot: nothing can change in between.
-            var opened = try await onAccount(session) { store throws(StoreError) in
-                let opened = try store.openSnapshot(
-                    name, knowing: known?.id, since: known?.since ?? 0)
-                let id = opened.snapshot.id
-                watchers.add(watcher, address, id)
-                return opened
-            }
+            var found: OpenSnapshot?
+            repeat {
+                // What other programs brought, in slices, so that others are served in between.
+                // Watched from the moment of the snapshot: nothing can change in between.
+                found = try await onAccount(session) { store throws(StoreError) in
+                    guard try store.adoptSome(name) else { return nil }
+                    let opened = try store.openSnapshot(
+                        name, knowing: known?.id, since: known?.since ?? 0)
+                    watchers.add(watcher, address, opened.snapshot.id)
+                    return opened
+                }
+            } while found == nil
+            guard var opened = found else { throw .unavailable }
             let snapshot = opened.snapshot
             guard sessions[session.handle] != nil else {
                 watchers.remove(watcher, address, snapshot.id)
@@ -163,8 +168,7 @@ extension DoorConnection {
     /// knows for that, so nobody waits for it; what happened before is looked for then.
     private func watchDirectories(_ mailbox: MailboxID, _ account: AccountRef) {
         let watchers = core.watchers
-        let lane = core.lane(of: account.address)
-        core.post(on: lane) {
+        core.postWhenHere(account) { lane in
             // What fails is in the log already; the next request of the session meets it again.
             _ = lane.perform(account) { store throws(StoreError) in
                 if watchers.watch(account, mailbox, path: store.watchPath(mailbox)) {

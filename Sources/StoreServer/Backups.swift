@@ -229,9 +229,8 @@ extension DoorConnection {
     ) async throws(StoreFailure) {
         core.addresses.directoryChanged(removed: account.address)
         core.notifier.publishRemoval(of: account.address)
-        let lane = core.lane(of: account.address)
         let root = core.root
-        let outcome = await core.run(on: lane) {
+        let outcome = await core.runWhenHere(account) { lane in
             lane.withClosed(account.address) { () throws(StoreError) in
                 try root.placeAccount(account.address, from: source)
             }

@@ -165,7 +165,7 @@ extension StoreCore {
                 }, for: account)
             backlog.arrived(account)
             if isFull || watchers.isWatched(account.address) {
-                post(on: lane) { lane.drain(account) }
+                postWhenHere(account) { $0.drain(account) }
             }
         }
     }
@@ -174,7 +174,7 @@ extension StoreCore {
     func storeDue() {
         let now = MonotonicInstant.now
         for lane in lanes {
-            for account in lane.due(now) { post(on: lane) { lane.drain(account) } }
+            for account in lane.due(now) { post(on: lane) { lane.drainDue(account) } }
         }
     }
 
@@ -183,9 +183,8 @@ extension StoreCore {
         _ message: PendingAppend, to account: AccountRef,
         _ done: @escaping @Sendable (Result<AppendedMessage, StoreError>) -> Void
     ) {
-        let lane = lane(of: account.address)
-        lane.enqueue(QueuedAppend(message, done), for: account)
-        post(on: lane) { lane.drain(account) }
+        lane(of: account.address).enqueue(QueuedAppend(message, done), for: account)
+        postWhenHere(account) { $0.drain(account) }
     }
 
     // MARK: - Taking back

@@ -35,7 +35,7 @@ extension DoorConnection {
         case .storeStatus: return .storeStatus(try await status())
         case .rebuildIndex(let address):
             let account = try await existing(address)
-            let outcome = await core.perform(account) { store throws(StoreError) in
+            let outcome = await core.performAside(account) { store throws(StoreError) in
                 try store.rebuildIndex()
             }
             if case .failure(let error) = outcome { throw StoreFailure(error) }
@@ -53,7 +53,7 @@ extension DoorConnection {
         case .checkIndex(let address, let repair):
             return .indexReport(try await checkIndex(try await existing(address), repair))
         case .optimizeIndex(let address):
-            let outcome = await core.perform(try await existing(address)) {
+            let outcome = await core.performAside(try await existing(address)) {
                 store throws(StoreError) in try store.optimizeIndex()
             }
             switch outcome {
@@ -250,8 +250,7 @@ extension DoorConnection {
             [LogField("account", account.address.octets), LogField("kept", "\(keepMail)")])
         if keepMail {
             // What was answered for belongs to the mail that is kept.
-            let lane = core.lane(of: account.address)
-            let closed = await core.run(on: lane) {
+            let closed = await core.runWhenHere(account) { lane in
                 lane.withClosed(account.address) { () throws(StoreError) in }
             }
             if case .failure(let error) = closed { throw StoreFailure(error) }
@@ -262,9 +261,10 @@ extension DoorConnection {
     }
 
     private func removeMail(_ address: EmailAddress) async throws(StoreFailure) {
-        let lane = core.lane(of: address)
         let root = core.root
-        let outcome = await core.run(on: lane) {
+        // Of no generation: not opened for it, but waited for while it is away.
+        let gone = AccountRef(address: address, generation: .max)
+        let outcome = await core.runWhenHere(gone) { lane in
             lane.withClosed(address, isRemoval: true) { () throws(StoreError) in
                 try root.removeAccount(address)
             }

@@ -26,15 +26,17 @@ extension DoorConnection {
         defer { backlog.reopen(domains: [old, new]) }
         for lane in core.lanes {
             // What was answered for is in the mail that gets the new name
-            let failure = await core.run(on: lane) {
-                lane.storeRest { $0.domain == old || $0.domain == new }
+            var outcome: Result<Void, StoreError>?
+            while outcome == nil {
+                outcome = await core.run(on: lane) { lane.storeRest(of: [old, new]) }
+                if outcome == nil { await context.sleep(.milliseconds(20)) }
             }
-            if let failure { throw StoreFailure(failure) }
+            if case .failure(let error) = outcome { throw StoreFailure(error) }
         }
         for domain in [old, new] { addresses.hold(domain) }
         for lane in core.lanes {
-            await core.run(on: lane) {
-                for domain in [old, new] { lane.shut(domain: domain) }
+            while await !core.run(on: lane, { lane.shut(domains: [old, new]) }) {
+                await context.sleep(.milliseconds(20))
             }
         }
         let outcome = await core.run { () -> Result<Void, StoreError> in

@@ -201,11 +201,14 @@ final class SearchIndexer: Sendable {
             }
             let lane = core.lane(of: account.address)
             let wasOpen =
-                isSwept ? await core.run(on: lane) { lane.isOpen(account.address) } : true
+                isSwept
+                ? await core.run(on: lane) {
+                    lane.isOpen(account.address) || lane.isAway(account.address)
+                } : true
             let isComplete = await index(account, minimum, core, context, &terms)
             if !wasOpen {
                 let root = core.root
-                await core.run(on: lane) {
+                await core.runWhenHere(account) { lane in
                     lane.close(account.address)
                     if isComplete { root.noteSearchChecked(account.address) }
                 }

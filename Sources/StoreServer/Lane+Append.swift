@@ -95,6 +95,12 @@ extension Lane {
         }
     }
 
+    /// The same, but for an account that is away: it is asked again soon.
+    func drainDue(_ account: AccountRef) {
+        guard away[account.address] == nil else { return }
+        whenHere(account) { self.drain(account) }
+    }
+
     /// Everything that was answered for is stored before somebody looks. What cannot be stored now
     /// is tried again later.
     func storeAnswered(_ account: AccountRef) {
@@ -126,6 +132,12 @@ extension Lane {
             }
         }
         return nil
+    }
+
+    /// The same for all accounts of domains. Nil while one of them is away.
+    func storeRest(of domains: [[UInt8]]) -> Result<Void, StoreError>? {
+        guard !isAnyAway(domains) else { return nil }
+        return storeRest { domains.contains($0.domain) }.map { .failure($0) } ?? .success(())
     }
 
     /// The next ones, all of which were answered for, or none. Nil: nothing waits.

@@ -23,7 +23,10 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
     private static let restTime = Duration.seconds(15)
 
     let index: Int
-    private let root: MailRoot
+    let root: MailRoot
+    let workers: Workers
+    /// For what takes long.
+    let aside: Workers
     private let limit: Int
     private let addresses: AddressBook
     private let usages: UsageBook
@@ -34,17 +37,22 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
     private let quotaWarnings: QuotaWarnings
     let backlog: Backlog
     private var accounts = OpenAccounts()
+    /// Accounts that are away on another thread, and what waits for them.
+    var away: [EmailAddress: [@Sendable () -> Void]] = [:]
     let waiting = Mutex<[AccountRef: AppendQueue]>([:])
     /// Messages in `waiting` that were answered for.
     let answered = Atomic<Int>(0)
     private let open = Atomic<Int>(0)
 
     init(
-        index: Int, root: MailRoot, limit: Int, addresses: AddressBook, usages: UsageBook,
+        index: Int, workers: Workers, aside: Workers, root: MailRoot, limit: Int,
+        addresses: AddressBook, usages: UsageBook,
         notifier: any Notifier, snapshots: SnapshotBudget, metrics: StoreMetrics,
         indexer: SearchIndexer, quotaWarnings: QuotaWarnings, backlog: Backlog
     ) {
         self.index = index
+        self.workers = workers
+        self.aside = aside
         self.root = root
         self.limit = limit
         self.addresses = addresses
@@ -109,12 +117,14 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         }
     }
 
-    private func store(
-        _ account: AccountRef, isChecked: Bool
+    func store(
+        _ account: AccountRef, isChecked: Bool = true
     ) throws(StoreError) -> AccountStore {
         guard !isChecked || addresses.generation(of: account.address) == account.generation else {
             throw .noSuchAccount
         }
+        // Nobody comes here then, but for a mistake: it must not be open twice.
+        guard away[account.address] == nil else { throw .busy }
         guard !addresses.isHeld(account.address.domain) else { throw .busy }
         if let found = accounts.use(account.address) {
             if try !found.isReplaced {
@@ -123,21 +133,46 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
             }
             shut(account.address)
         }
-        while accounts.count >= limit, let oldest = accounts.oldest { shut(oldest.address) }
         let store = try root.openAccount(account.address)
         try setLimits(store)
+        takeBack(store, account)
+        return store
+    }
+
+    /// Whether the account may be opened at all.
+    func mayOpen(_ account: AccountRef) -> Bool {
+        addresses.generation(of: account.address) == account.generation
+            && !addresses.isHeld(account.address.domain)
+    }
+
+    /// An open store becomes this lane's, in the place of the one that was not used for longest.
+    func takeBack(_ store: AccountStore, _ account: AccountRef) {
+        while accounts.count >= limit, let oldest = accounts.oldest { shut(oldest.address) }
         accounts.insert(store, account.address)
         backlog.setOpen(account.address, true)
         open.store(accounts.count, ordering: .relaxed)
         indexer.noteOpened(account)
-        return store
     }
 
-    /// Closes what is open of a domain; while it is held nothing of it is opened again.
-    func shut(domain: [UInt8]) {
-        for account in accounts.all where account.address.domain == domain {
+    /// The open store of the account is another thread's from now on. What is delivered to it is
+    /// answered for as before, and waits.
+    func takeOut(_ address: EmailAddress) {
+        _ = accounts.remove(address, snapshots)
+        open.store(accounts.count, ordering: .relaxed)
+    }
+
+    /// Closes what is open of domains; while they are held nothing of them is opened again.
+    ///
+    /// - Returns: false while something of them is away.
+    func shut(domains: [[UInt8]]) -> Bool {
+        for account in accounts.all where domains.contains(account.address.domain) {
             shut(account.address)
         }
+        return !isAnyAway(domains)
+    }
+
+    func isAnyAway(_ domains: [[UInt8]]) -> Bool {
+        away.keys.contains { domains.contains($0.domain) }
     }
 
     private func setLimits(_ store: AccountStore) throws(StoreError) {
@@ -158,7 +193,7 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         }
     }
 
-    private func publish(_ store: AccountStore) {
+    func publish(_ store: AccountStore) {
         let comparisons = store.takeComparisons()
         if comparisons > 0 { metrics.comparisons.increment(by: UInt64(comparisons)) }
         let changes = store.takeChanges()
@@ -219,6 +254,7 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
     }
 
     func isOpen(_ address: EmailAddress) -> Bool { accounts.has(address) }
+    func isAway(_ address: EmailAddress) -> Bool { away[address] != nil }
 
     /// One that only the indexer had opened.
     func close(_ address: EmailAddress) { shut(address) }
@@ -276,8 +312,11 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
         return hasMore
     }
 
-    func closeAll() {
+    /// - Returns: false while an account is away: nothing is closed then.
+    func closeAll() -> Bool {
+        guard away.isEmpty else { return false }
         for account in waiting.withLock({ Array($0.keys) }) { storeAnswered(account) }
         for account in accounts.all { shut(account.address) }
+        return true
     }
 }

@@ -39,6 +39,7 @@ package final class StoreCore: Sendable {
     private let host = Mutex<[UInt8]>([])
     var reportingHost: [UInt8] { host.withLock { $0 } }
     private let laneWorkers: Workers
+    private let asideWorkers: Workers
     let lanes: [Lane]
     /// Of 40 ms, for each lane in one round of housekeeping.
     private static let fillSlices = 25
@@ -65,7 +66,10 @@ package final class StoreCore: Sendable {
         self.notifier = notifier
         self.leases = leases
         notifier.listen(watchers)
-        laneWorkers = Workers(count: laneCount, name: "store")
+        let workers = Workers(count: laneCount, name: "store")
+        laneWorkers = workers
+        let aside = Workers(count: 2, name: "aside")
+        asideWorkers = aside
         let perLane = max(1, openAccounts / laneCount)
         let metrics = metrics
         let indexer = SearchIndexer(metrics: metrics)
@@ -79,7 +83,8 @@ package final class StoreCore: Sendable {
         let snapshots = SnapshotBudget()
         lanes = (0..<laneCount).map { index in
             Lane(
-                index: index, root: root, limit: perLane, addresses: addresses, usages: usages,
+                index: index, workers: workers, aside: aside, root: root, limit: perLane,
+                addresses: addresses, usages: usages,
                 notifier: notifier, snapshots: snapshots, metrics: metrics, indexer: indexer,
                 quotaWarnings: quotaWarnings, backlog: backlog)
         }
@@ -213,8 +218,7 @@ package final class StoreCore: Sendable {
         _ account: AccountRef,
         _ body: @escaping @Sendable (AccountStore) throws(StoreError) -> R
     ) async -> Result<R, StoreError> {
-        let lane = lane(of: account.address)
-        return await run(on: lane) { lane.perform(account, body) }
+        await runWhenHere(account) { lane in lane.perform(account, body) }
     }
 
     /// Runs `body` on the lane's thread; nobody waits for it.
@@ -239,7 +243,7 @@ package final class StoreCore: Sendable {
         let lane = lane(of: account.address)
         let queued = QueuedAppend(message)
         lane.enqueue(queued, for: account)
-        return await run(on: lane) {
+        return await runWhenHere(account) { lane in
             // Whoever runs first takes all that wait for this account along.
             lane.drain(account, until: queued)
         }
@@ -322,7 +326,12 @@ package final class StoreCore: Sendable {
 
     /// Closes every account and the directory.
     package func close() async {
-        for lane in lanes { await run(on: lane) { lane.closeAll() } }
+        for lane in lanes {
+            // What is away comes back before: its thread has it done when this is its turn.
+            while await !run(on: lane, { lane.closeAll() }) {
+                await asideWorkers.run(lane: lane.index) {}
+            }
+        }
         let (usages, directory) = (usages, directory)
         await run {
             usages.flush(directory, force: true)

@@ -30,7 +30,8 @@ final class World: Sendable {
     private let clients: LoopThread
 
     init(
-        search: String = "sqlite", quotaMail: [String] = [], patience: Duration = .seconds(1)
+        search: String = "sqlite", quotaMail: [String] = [], patience: Duration = .seconds(1),
+        workers: Int = 0
     ) throws {
         directory = "/tmp/martlet-store-\(getpid())-\(UInt64.random(in: 0 ... .max))"
         mkdir(directory, 0o700)
@@ -43,6 +44,7 @@ final class World: Sendable {
         suite.msgstored.argon2.iterations = 1
         suite.msgstored.search = search
         suite.msgstored.quotaMail = quotaMail
+        suite.msgstored.workers = workers
         suite.domains = ["example.test"]
         self.suite = suite
         let core = try StoreCore.open(suite, patience: patience)

@@ -63,6 +63,18 @@ extension Cursor {
         case "RFC822.SIZE": return .size
         case "MODSEQ": return .modSeq
         case "ENVELOPE": return .envelope
+        case "EMAILID": return .emailID
+        case "THREADID": return .threadID
+        case "SAVEDATE": return .saveDate
+        case "PREVIEW": return .preview(isLazy: take(" (LAZY)"))
+        case "SNIPPET": return try snippet()
+        case "BINARY": return .binary(try binary(isPeek: false))
+        case "BINARY.PEEK": return .binary(try binary(isPeek: true))
+        case "BINARY.SIZE":
+            try expect(0x5B)
+            let part = try partNumbers()
+            try expect(0x5D)
+            return .binarySize(part: part)
         case "BODYSTRUCTURE": return .structure(extended: true)
         case "RFC822":
             return .section(SectionFetch(section: Section(), label: .rfc822, isPeek: false))
@@ -81,6 +93,29 @@ extension Cursor {
 
     private mutating func section(isPeek: Bool) throws(CommandError) -> SectionFetch {
         try expect(0x5B)
+        let part = try partNumbers()
+        let text = next == 0x5D ? Section.Text.whole : try sectionText(inPart: !part.isEmpty)
+        try expect(0x5D)
+        return SectionFetch(
+            section: Section(part: part, text: text), isPeek: isPeek, partial: try partial())
+    }
+
+    /// RFC 3516 §4.2: `[1.2]`, without anything but part numbers.
+    private mutating func binary(isPeek: Bool) throws(CommandError) -> BinaryFetch {
+        try expect(0x5B)
+        let part = try partNumbers()
+        try expect(0x5D)
+        return BinaryFetch(part: part, isPeek: isPeek, partial: try partial())
+    }
+
+    /// ` (FUZZY)`, ` (LAZY=FUZZY)` or nothing.
+    private mutating func snippet() throws(CommandError) -> FetchAttribute {
+        if take(" (FUZZY)") { return .snippet(isLazy: false) }
+        return .snippet(isLazy: take(" (LAZY=FUZZY)"))
+    }
+
+    /// `1.2.` or `1.2`; a dot at the end is for a word behind it.
+    mutating func partNumbers() throws(CommandError) -> [UInt32] {
         var part: [UInt32] = []
         while let octet = next, octet.isASCIIDigit {
             guard part.count < 64 else { throw .tooComplex }
@@ -90,13 +125,10 @@ extension Cursor {
             guard take(0x2E) else { break }
             guard next != 0x5D else { throw failure }
         }
-        let text = next == 0x5D ? Section.Text.whole : try sectionText(inPart: !part.isEmpty)
-        try expect(0x5D)
-        return SectionFetch(
-            section: Section(part: part, text: text), isPeek: isPeek, partial: try partial())
+        return part
     }
 
-    private mutating func sectionText(inPart: Bool) throws(CommandError) -> Section.Text {
+    mutating func sectionText(inPart: Bool) throws(CommandError) -> Section.Text {
         if take("HEADER.FIELDS.NOT") { return .headerFieldsNot(try fieldNames()) }
         if take("HEADER.FIELDS") { return .headerFields(try fieldNames()) }
         if take("HEADER") { return .header }
@@ -152,6 +184,8 @@ extension FetchCommand {
     package enum Need: Comparable, Sendable {
         /// The view is enough.
         case nothing
+        /// What the store knows beside the octets.
+        case details
         case header
         case message
     }
@@ -166,7 +200,10 @@ extension FetchCommand {
         var pieces: SummaryPieces = []
         for attribute in attributes {
             switch attribute {
-            case .flags, .internalDate, .size, .uid, .modSeq: break
+            case .flags, .internalDate, .size, .uid, .modSeq, .emailID, .threadID, .preview,
+                .saveDate, .snippet:
+                break
+            case .binary, .binarySize: return nil
             case .envelope: pieces.insert(.envelope)
             case .structure: pieces.insert(.structure)
             case .section(let fetch):
@@ -183,8 +220,27 @@ extension FetchCommand {
     /// True if an item sets `\Seen`.
     package var setsSeen: Bool {
         attributes.contains {
-            if case .section(let section) = $0 { !section.isPeek } else { false }
+            switch $0 {
+            case .section(let section): !section.isPeek
+            case .binary(let binary): !binary.isPeek
+            default: false
+            }
         }
+    }
+
+    /// What must be asked of the store beside the octets; nil: nothing.
+    package var previewWish: PreviewWish? {
+        var wish: PreviewWish?
+        for attribute in attributes {
+            switch attribute {
+            case .preview(let isLazy), .snippet(let isLazy):
+                let wanted: PreviewWish = isLazy ? .kept : .made
+                if wanted.rawValue >= wish?.rawValue ?? 0 { wish = wanted }
+            case .emailID, .saveDate: wish = wish ?? PreviewWish.none
+            default: break
+            }
+        }
+        return wish
     }
 }
 
@@ -192,6 +248,8 @@ extension FetchAttribute {
     package var need: FetchCommand.Need {
         switch self {
         case .flags, .internalDate, .size, .uid, .modSeq: .nothing
+        case .emailID, .threadID, .preview, .saveDate, .snippet: .details
+        case .binary, .binarySize: .message
         case .envelope: .header
         case .structure: .message
         case .section(let fetch): fetch.section.needsOnlyHeader ? .header : .message

@@ -43,6 +43,7 @@ extension Cursor {
         case "NAMESPACE": return .namespace
         case "CHECK": return .check
         case "CLOSE": return .close
+        case "UNAUTHENTICATE": return .unauthenticate
         case "UNSELECT": return .unselect
         case "IDLE": return .idle
         case "EXPUNGE": return .expunge(uids: nil)
@@ -210,6 +211,7 @@ extension Cursor {
             case "UIDVALIDITY": items.insert(.uidValidity)
             case "UNSEEN": items.insert(.unseen)
             case "HIGHESTMODSEQ": items.insert(.highestModSeq)
+            case "MAILBOXID": items.insert(.mailboxID)
             case "SIZE": items.insert(.size)
             case "DELETED": items.insert(.deleted)
             case "DELETED-STORAGE": items.insert(.deletedStorage)

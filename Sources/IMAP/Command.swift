@@ -32,6 +32,7 @@ package enum Command: Equatable, Sendable {
     case subscribe(mailbox: [UInt8], Bool)
     case list(ListCommand)
     case status(mailbox: [UInt8], StatusItems)
+    case unauthenticate
     case getQuota(root: [UInt8])
     case getQuotaRoot(mailbox: [UInt8])
     /// RFC 9208 §4.1.2: only the owner of the server may.
@@ -66,6 +67,7 @@ package enum Command: Equatable, Sendable {
         case .subscribe(_, let isOn): isOn ? "SUBSCRIBE" : "UNSUBSCRIBE"
         case .list(let list): list.form.rawValue
         case .status: "STATUS"
+        case .unauthenticate: "UNAUTHENTICATE"
         case .getQuota: "GETQUOTA"
         case .getQuotaRoot: "GETQUOTAROOT"
         case .setQuota: "SETQUOTA"
@@ -129,6 +131,7 @@ package struct StatusItems: OptionSet, Sendable {
     package static let size = StatusItems(rawValue: 64)
     package static let deleted = StatusItems(rawValue: 128)
     package static let deletedStorage = StatusItems(rawValue: 256)
+    package static let mailboxID = StatusItems(rawValue: 512)
 }
 
 package struct StoreCommand: Equatable, Sendable {
@@ -161,6 +164,18 @@ package enum FetchAttribute: Equatable, Sendable {
     /// BODYSTRUCTURE, or BODY without a section.
     case structure(extended: Bool)
     case section(SectionFetch)
+    /// RFC 3516: a part with its transfer encoding taken off, or its size then.
+    case binary(BinaryFetch)
+    case binarySize(part: [UInt32])
+    /// RFC 8474.
+    case emailID
+    case threadID
+    /// RFC 8970. LAZY: if it is there already.
+    case preview(isLazy: Bool)
+    /// RFC 8514.
+    case saveDate
+    /// What Dovecot had before PREVIEW: `SNIPPET (FUZZY)`.
+    case snippet(isLazy: Bool)
 }
 
 /// BODY[...] and its RFC822 forms.

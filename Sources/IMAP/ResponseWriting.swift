@@ -136,12 +136,12 @@ extension ResponseWriter {
             octets.append(0x28)
             octets.appendDecimal(entry.modSeq)
             octets.append(0x29)
-        case .envelope, .structure, .section: break
+        default: break
         }
     }
 
     /// `"17-Jul-1996 09:44:25 +0000"`.
-    private mutating func date(_ seconds: SecondsSince1970) {
+    mutating func date(_ seconds: SecondsSince1970) {
         guard (0..<253_402_300_800).contains(seconds) else {
             InternalDate.append(seconds, to: &octets)
             return
@@ -241,7 +241,7 @@ extension FetchAttribute {
         case .size: "RFC822.SIZE "
         case .internalDate: "INTERNALDATE "
         case .modSeq: "MODSEQ "
-        case .envelope, .structure, .section: ""
+        default: ""
         }
     }
 }

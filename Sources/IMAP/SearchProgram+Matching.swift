@@ -117,6 +117,7 @@ package struct PreparedSearch: Sendable {
             case .smaller(let size): fact(.smaller(size))
             case .modSeq(let number): fact(.modSeq(number))
             case .internalDay(let range): fact(.internalDay(range))
+            case .savedDay, .emailID: fact(.constant(false))  // `resolved` has made UIDs of them
             case .younger(let seconds): fact(.arrivedAfter(now - seconds))
             case .sentDay(let range): .text(.sent(range))
             case .header(let name, let text): .text(.header(name: name, text))

@@ -75,6 +75,7 @@ private struct KeyParser {
             try cursor.space()
             return .not(.keyword(try cursor.atom()))
         case "MODSEQ": return try modSeq(&cursor)
+        case "SAVEDATESUPPORT" where cursor.take("ED"): return .all  // RFC 8514 §4.3
         default:
             if let key = try Self.valueKey(name, &cursor) { return key }
             throw cursor.failure
@@ -118,6 +119,13 @@ private struct KeyParser {
         case "BEFORE": return .internalDay(.before(try day(&cursor)))
         case "ON": return .internalDay(.on(try day(&cursor)))
         case "SINCE": return .internalDay(.since(try day(&cursor)))
+        case "SAVEDBEFORE": return .savedDay(.before(try day(&cursor)))
+        case "SAVEDON": return .savedDay(.on(try day(&cursor)))
+        case "SAVEDSINCE": return .savedDay(.since(try day(&cursor)))
+        case "EMAILID": return .emailID(try text(&cursor))
+        case "THREADID":
+            _ = try text(&cursor)
+            return .not(.all)  // RFC 8474 §6: no message has one here
         case "SENTBEFORE": return .sentDay(.before(try day(&cursor)))
         case "SENTON": return .sentDay(.on(try day(&cursor)))
         case "SENTSINCE": return .sentDay(.since(try day(&cursor)))

@@ -24,6 +24,9 @@ package indirect enum SearchKey: Equatable, Sendable {
     case modSeq(UInt64)
     /// INTERNALDATE, in days since 1970.
     case internalDay(DayRange)
+    /// SAVEDATE (RFC 8514 §4.3), and EMAILID (RFC 8474 §6): `resolved` makes UIDs of them.
+    case savedDay(DayRange)
+    case emailID([UInt8])
     /// The Date field.
     case sentDay(DayRange)
     /// Arrived within so many seconds of now (RFC 5032).

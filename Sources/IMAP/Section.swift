@@ -106,7 +106,7 @@ package struct Section: Hashable, Sendable {
 
     /// Follows part numbers. What is no multipart has one part, number 1, which is its body; the
     /// numbers of a `message/rfc822` go on in the message inside (RFC 3501 §6.4.5).
-    private static func find(_ numbers: [UInt32], in structure: MessageStructure) -> Int? {
+    static func find(_ numbers: [UInt32], in structure: MessageStructure) -> Int? {
         var current = 0
         var isMessage = true
         for number in numbers {

@@ -41,6 +41,7 @@ extension Session {
         case .select(let name, let isReadOnly, let condstore):
             try await select(tag, name, isReadOnly: isReadOnly, condstore: condstore)
         case .close: try await close(tag, expunges: true)
+        case .unauthenticate: try unauthenticate(tag)
         case .unselect: try await close(tag, expunges: false)
         case .expunge(let set): try await expunge(tag, set)
         case .search(let program, let byUID): try await search(tag, program, byUID: byUID)
@@ -89,7 +90,8 @@ extension Session {
             """
              IDLE NAMESPACE UIDPLUS MOVE UNSELECT CONDSTORE CHILDREN SPECIAL-USE \
             CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE WITHIN QUOTA \
-            QUOTA=RES-STORAGE QUOTA=RES-MESSAGE APPENDLIMIT=
+            QUOTA=RES-STORAGE QUOTA=RES-MESSAGE OBJECTID PREVIEW SAVEDATE SNIPPET=FUZZY \
+            UNAUTHENTICATE APPENDLIMIT=
             """)
         writer.write(UInt64(service.maxMessageSize))
         if service.settings.xlist { writer.write(" XLIST") }

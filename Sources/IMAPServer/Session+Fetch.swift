@@ -58,6 +58,7 @@ extension Session {
         _ command: FetchCommand, _ ranges: [Range<Int>], _ store: MailboxSession,
         _ selection: Selection
     ) async throws(Failure) -> Bool {
+        let wish = command.previewWish
         let marksSeen = command.setsSeen && !selection.isReadOnly
         var uids: [UInt32] = []
         for range in ranges {
@@ -69,15 +70,23 @@ extension Session {
         var sent = 0
         var start = 0
         while start < uids.count {
-            let size = marksSeen ? Self.seenBatch : WireLimit.readUIDs
+            let size =
+                wish != nil
+                ? WireLimit.detailUIDs
+                : marksSeen ? Self.seenBatch : WireLimit.readUIDs
             let batch = Array(uids[start..<min(start + size, uids.count)])
             start += batch.count
             var fresh: Set<UInt32> = []
             if marksSeen { fresh = try await markSeen(batch, store, selection) }
-            if let pieces = command.summaryPieces {
-                sent += try await sendSummaries(command, pieces, batch, fresh, store, selection)
+            var details: [UInt32: MessageDetail] = [:]
+            if let wish { details = try await loadDetails(batch, wish, store, selection) }
+            if command.need == .details {
+                sent += try await sendDetails(command, batch, details, selection)
+            } else if let pieces = command.summaryPieces {
+                sent += try await sendSummaries(
+                    command, pieces, batch, fresh, details, store, selection)
             } else {
-                sent += try await sendText(command, batch, fresh, store, selection)
+                sent += try await sendText(command, batch, fresh, details, store, selection)
             }
         }
         return sent < uids.count
@@ -105,8 +114,8 @@ extension Session {
 
     /// - Returns: how many messages were sent.
     func sendText(
-        _ command: FetchCommand, _ uids: [UInt32], _ fresh: Set<UInt32>, _ store: MailboxSession,
-        _ selection: Selection
+        _ command: FetchCommand, _ uids: [UInt32], _ fresh: Set<UInt32>,
+        _ details: [UInt32: MessageDetail], _ store: MailboxSession, _ selection: Selection
     ) async throws(Failure) -> Int {
         let part: ReadPart = command.need == .header ? .header : .whole
         let reader = store.read(selection.view.id, uids: uids, part: part)
@@ -116,7 +125,7 @@ extension Session {
             let answer = FetchAnswer(
                 command: command, number: UInt32(index) + 1, entry: selection.view.entries[index],
                 keywords: selection.view.keywords, flagsAreNew: fresh.contains(message.uid),
-                tellsModSeq: condstore)
+                tellsModSeq: condstore, detail: details[message.uid])
             try await send(message, answer, mailbox: selection.view.id)
             sent += 1
             try await drainOutput()
@@ -145,4 +154,6 @@ struct FetchAnswer {
     var flagsAreNew: Bool
     /// Then with MODSEQ (RFC 7162 §3.2).
     var tellsModSeq: Bool
+    /// If it was asked for.
+    var detail: MessageDetail?
 }

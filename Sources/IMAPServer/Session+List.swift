@@ -51,7 +51,9 @@ extension Session {
             let status = try await store.status(name)
             let deleted =
                 items.contains(.deletedStorage) ? try await store.deletedSize(name) : 0
-            writeStatus(name, status, items, deletedOctets: deleted, of: store.account)
+            let number = items.contains(.mailboxID) ? try await store.number(of: name) : 0
+            writeStatus(
+                name, status, items, deletedOctets: deleted, mailboxID: number, of: store.account)
         } catch {
             // RFC 5819 §2: a mailbox that went away meanwhile has no STATUS
             guard error == .noSuchMailbox else { throw .store(error) }

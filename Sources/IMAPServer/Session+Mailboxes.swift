@@ -15,7 +15,11 @@ extension Session {
         let name = try mailboxName(wire.last == MailboxName.separator ? wire.dropLast() : wire)
         guard !name.isInbox else { throw .no("[ALREADYEXISTS] INBOX always exists") }
         try await asking { () async throws(StoreFailure) in try await store.create(name, use) }
-        writer.line(tag, "OK CREATE completed")
+        let number = try await mailboxNumber(name, .mailboxID, store)
+        writer.write(tag)
+        writer.write(" OK [MAILBOXID ")
+        writer.mailboxID(number)
+        writer.write("] CREATE completed\r\n")
     }
 
     func delete(_ tag: [UInt8], _ wire: [UInt8]) async throws(Failure) {
@@ -63,13 +67,15 @@ extension Session {
                 try await store.deletedSize(name)
             }
         }
-        writeStatus(name, status, items, deletedOctets: deleted, of: store.account)
+        let number = try await mailboxNumber(name, items, store)
+        writeStatus(
+            name, status, items, deletedOctets: deleted, mailboxID: number, of: store.account)
         writer.line(tag, "OK STATUS completed")
     }
 
     func writeStatus(
         _ name: MailboxName, _ status: MailboxStatus, _ items: StatusItems,
-        deletedOctets: UInt64, of account: EmailAddress
+        deletedOctets: UInt64, mailboxID: UInt64, of account: EmailAddress
     ) {
         writer.write("* STATUS ")
         writer.mailbox(name)
@@ -91,6 +97,10 @@ extension Session {
         item(.size, "SIZE ", status.size)
         item(.deleted, "DELETED ", UInt64(status.deleted))
         item(.deletedStorage, "DELETED-STORAGE ", deletedOctets)
+        if items.contains(.mailboxID) {
+            writer.write(isFirst ? "MAILBOXID " : " MAILBOXID ")
+            writer.mailboxID(mailboxID)
+        }
         writer.write(")\r\n")
     }
 

@@ -19,6 +19,7 @@ extension Session {
         // Also a UID SEARCH may have numbers in it, which must not move before they are resolved
         try await synchronize(expunges: false)
         let (store, selection) = try requireSelection()
+        let program = try await resolvingDetails(program, store, selection)
         let search = PreparedSearch(
             program, keywords: selection.view.keywords, messages: selection.view.messages,
             largestUID: selection.view.largestUID,

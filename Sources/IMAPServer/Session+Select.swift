@@ -98,7 +98,9 @@ extension Session {
         writer.write(view.uidNext)
         writer.write("] Predicted next UID\r\n* OK [HIGHESTMODSEQ ")
         writer.write(view.highestModSeq)
-        writer.write("] Highest\r\n")
+        writer.write("] Highest\r\n* OK [MAILBOXID ")
+        writer.mailboxID(UInt64(bitPattern: view.id.rawValue))
+        writer.write("] For as long as it is there\r\n")
     }
 
     /// CLOSE expunges without telling, UNSELECT does not expunge.

@@ -17,7 +17,7 @@ extension Session {
     /// - Returns: how many messages were sent.
     func sendSummaries(
         _ command: FetchCommand, _ pieces: SummaryPieces, _ uids: [UInt32], _ fresh: Set<UInt32>,
-        _ store: MailboxSession, _ selection: Selection
+        _ details: [UInt32: MessageDetail], _ store: MailboxSession, _ selection: Selection
     ) async throws(Failure) -> Int {
         let answers = SummaryAnswers(command, tellsModSeq: condstore)
         let stream = store.summaries(selection.view.id, uids: uids, pieces)
@@ -40,7 +40,7 @@ extension Session {
                     row.has(pieces)
                     && answers.write(
                         row, of: rows.span, at: index, in: selection.view,
-                        isFresh: fresh.contains(row.uid), to: &writer)
+                        isFresh: fresh.contains(row.uid), details[row.uid], to: &writer)
                 if isWritten { sent += 1 } else { unanswered.append(row.uid) }
                 if writer.count > Self.outputLimit { try await drainOutput() }
             }
@@ -51,7 +51,7 @@ extension Session {
         service.metrics.messagesFetched.increment(by: UInt64(sent))
         unanswered += uids[next...]
         guard !unanswered.isEmpty else { return sent }
-        return sent + (try await sendText(command, unanswered, fresh, store, selection))
+        return sent + (try await sendText(command, unanswered, fresh, details, store, selection))
     }
 
     private func nextRows(_ stream: SummaryStream) async throws(Failure) -> [UInt8]? {
@@ -98,7 +98,7 @@ private struct SummaryAnswers {
     /// - Returns: false if the row is not what it should be; then nothing was written.
     func write(
         _ row: SummaryRow, of rows: Span<UInt8>, at index: Int, in view: borrowing ClientView,
-        isFresh: Bool, to writer: inout ResponseWriter
+        isFresh: Bool, _ detail: MessageDetail?, to writer: inout ResponseWriter
     ) -> Bool {
         let start = writer.count
         let entry = view.entries[index]
@@ -106,6 +106,7 @@ private struct SummaryAnswers {
         for (place, attribute) in (isFresh ? freshAttributes : attributes).enumerated() {
             if place > 0 { writer.write(" ") }
             if writer.item(attribute, of: entry, keywords: view.keywords) { continue }
+            if writer.detail(attribute, detail, of: entry) { continue }
             writer.write(labels[place])
             let isWhole: Bool
             switch attribute {

@@ -93,10 +93,12 @@ extension Session {
                 ? MessageStructure(octets.span)
                 : await service.context.workers.run { MessageStructure(octets.span) }
         }
+        try refuseUnknownEncodings(answer.command, octets, structure)
         writer.startFetch(number: answer.number)
         for (index, attribute) in answer.attributes.enumerated() {
             if index > 0 { writer.write(" ") }
             if writer.item(attribute, of: answer.entry, keywords: answer.keywords) { continue }
+            if writer.detail(attribute, answer.detail, of: answer.entry) { continue }
             switch attribute {
             case .envelope:
                 writer.write("ENVELOPE ")
@@ -114,6 +116,8 @@ extension Session {
                 writer.with { fetch.appendLabel(to: &$0) }
                 writer.write(" ")
                 write(fetch, of: octets, structure)
+            case .binary(let fetch): try await write(fetch, of: octets, structure)
+            case .binarySize(let part): try writeSize(part, of: octets, structure)
             default: break
             }
         }
@@ -146,6 +150,7 @@ extension Session {
         for (index, attribute) in answer.attributes.enumerated() {
             if index > 0 { writer.write(" ") }
             if writer.item(attribute, of: answer.entry, keywords: answer.keywords) { continue }
+            if writer.detail(attribute, answer.detail, of: answer.entry) { continue }
             guard case .section(let fetch) = attribute else { continue }
             let range = fetch.partial?.clamp(0..<size) ?? 0..<size
             writer.with { fetch.appendLabel(to: &$0) }
@@ -178,7 +183,7 @@ extension FetchAnswer {
         command.attributes.allSatisfy {
             switch $0 {
             case .section(let fetch): fetch.section.isWholeMessage
-            case .envelope, .structure: false
+            case .envelope, .structure, .binary, .binarySize: false
             default: true
             }
         }
@@ -188,7 +193,7 @@ extension FetchAnswer {
         command.attributes.contains {
             switch $0 {
             case .section(let fetch): fetch.section.needsStructure
-            case .structure: true
+            case .structure, .binary, .binarySize: true
             default: false
             }
         }

@@ -64,7 +64,8 @@ final class Session {
     let connection: Connection
     let service: IMAPService
     let id: TraceID
-    let startedAt: MonotonicInstant
+    /// When it began, or was last given back by UNAUTHENTICATE.
+    private(set) var startedAt: MonotonicInstant
     private let listener: ListenerSettings?
     var state = State.notAuthenticated
     var assembler = CommandAssembler(limits: .beforeLogin)
@@ -220,6 +221,12 @@ final class Session {
         writer.write(Array(Failure.text(error)))
         writer.write("\r\n")
         emit()
+    }
+
+    /// The time for a login starts anew.
+    func beginsAgain() {
+        startedAt = service.context.now
+        strangerCommands = 0
     }
 
     func countBad() throws(End) {

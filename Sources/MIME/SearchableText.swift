@@ -75,7 +75,7 @@ package struct SearchableText {
     }
 
     /// The body of a part, if that is text.
-    private mutating func leaf<Sink: TextSink>(
+    mutating func leaf<Sink: TextSink>(
         _ message: Span<UInt8>, _ part: MessagePart, into sink: inout Sink
     ) -> Bool {
         var charset = Charset.utf8

@@ -52,6 +52,8 @@ private struct FolderBatch {
 extension AccountStore {
     /// Open files at once.
     private static let batchLimit = 64
+    /// Messages that are appended together; each is an open file until they are there.
+    package static let groupLimit = 256
 
     /// Makes messages permanent and gives each a UID. One result for each, in order; all that
     /// succeed are durable when this returns.
@@ -158,6 +160,82 @@ extension AccountStore {
         reached(position == nil ? .rowDurable : .rowWritten)
     }
 
+    /// Makes messages permanent in one mailbox, all or none, and takes `replaced` away in the same
+    /// step: states A0 to A3 with one transaction. At most `groupLimit` messages.
+    ///
+    /// A crash in A2 may leave some of them, or all, beside what they were to replace; nobody was
+    /// told of any then.
+    ///
+    /// - Throws: `.badStage` if what is to be replaced is not there.
+    package func append(
+        group: [PendingAppend], replacing replaced: (mailbox: MailboxID, uid: UInt32)?
+    ) throws(StoreError) -> (appended: [AppendedMessage], highestModSeq: UInt64) {
+        try guarded { () throws(StoreError) in
+            guard let first = group.first, group.count <= Self.groupLimit else { throw .limit }
+            let folder = try folder(first.mailbox)
+            var source: Folder?
+            if let replaced {
+                let found = try self.folder(replaced.mailbox)
+                guard try index.entry(found.id, replaced.uid) != nil else { throw .badStage }
+                source = found
+            }
+            var room = try quotaRoom()
+            var batch = FolderBatch(folder)
+            for (number, pending) in group.enumerated() {
+                guard pending.mailbox == first.mailbox, pending.position == nil else {
+                    throw .notPermitted
+                }
+                try room?.take(UInt64(pending.source.size))
+                try checkWanted(pending.wanted, folder, next: &batch.uidNext)
+                batch.drafts.append(try makeDraft(number, pending, folder))
+            }
+            var results = [Result<AppendedMessage, StoreError>?](
+                repeating: nil, count: group.count)
+            var folders = [batch]
+            prepareDrafts(&folders, &results)
+            for case .failure(let error)? in results { throw error }
+            reached(.bytesDurable)
+            return try commit(group: &folders[0], &results, source, replaced?.uid)
+        }
+    }
+
+    private func commit(
+        group batch: inout FolderBatch, _ results: inout [Result<AppendedMessage, StoreError>?],
+        _ source: Folder?, _ replaced: UInt32?
+    ) throws(StoreError) -> (appended: [AppendedMessage], highestModSeq: UInt64) {
+        var doomed: [RemovedMessage] = []
+        var modSeq: UInt64 = 0
+        var way = WayOut.now
+        let uids = replaced.map { [$0] } ?? []
+        do throws(StoreError) {
+            try placeDrafts(&batch, isSynced: true)
+            reached(.nameDurable)
+            if let source {
+                way = try wayOut(source, uids, isMove: false)
+                modSeq = try index.allocateModSeq(in: source.numbers)
+            }
+            let (inserted, removedAt, wayOut) = (batch, modSeq, way)
+            doomed = try transaction(rows: batch.drafts.count) { () throws(StoreError) in
+                try insertDrafts(inserted)
+                guard let source else { return [] }
+                return try removeInTransaction(source, uids, removedAt, wayOut)
+            }
+        } catch {
+            withdraw(batch)
+            throw error
+        }
+        finish(batch, &results)
+        if let source {
+            source.shrinkImage(uids, at: modSeq)
+            committed(source, [], at: modSeq)
+        }
+        reached(.rowDurable)
+        if let source { takeAway(source, doomed, way) }
+        var appended: [AppendedMessage] = []
+        for case .success(let message)? in results { appended.append(message) }
+        return (appended, modSeq)
+    }
+
     private func makeDraft(
         _ index: Int, _ pending: PendingAppend, _ folder: Folder
     ) throws(StoreError) -> Draft {
@@ -172,6 +250,15 @@ extension AccountStore {
             guard let size = UInt32(exactly: shared.octets.count) else { throw .limit }
             let (file, summary) = try folder.blobs.draft(shared)
             return Draft(index, pending, file, size: size, date: shared.date, summary)
+        case .slice(let staged, let offset, let size):
+            let head = try System.read(
+                staged.file.descriptor, from: offset, count: min(size, MessageSummary.window))
+            let file = try folder.blobs.draft(
+                staged.file.descriptor, from: offset, count: size, date: pending.date)
+            guard let octets = UInt32(exactly: size) else { throw .limit }
+            return Draft(
+                index, pending, file, size: octets, date: pending.date ?? System.now().seconds,
+                MessageSummary(head, isWhole: head.count == size))
         case .staged(let staged):
             guard let size = UInt32(exactly: staged.size) else { throw .limit }
             var file = staged.file
@@ -193,7 +280,10 @@ extension AccountStore {
         _ folders: inout [FolderBatch], _ results: inout [Result<AppendedMessage, StoreError>?]
     ) {
         let unsynced = folders.flatMap(\.drafts).filter { draft in
-            if case .octets = draft.pending.source { true } else { false }
+            switch draft.pending.source {
+            case .octets, .slice: true
+            case .staged, .shared: false
+            }
         }
         guard !unsynced.isEmpty else { return }
         let outcomes = folders[0].folder.blobs.prepare(unsynced.map(\.file))

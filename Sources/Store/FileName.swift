@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Names of message files. maildir(5), Maildir++ and Dovecot's fields:
-// `<sec>.M<usec>P<pid>Q<n>.<host>,S=<size>[,W=<size with CRLF>],U=<uid>:2,<flags>`.
+// `<sec>.M<usec>P<pid>Q<n>.<host>,S=<size>[,W=<size with CRLF>][,E=<email id>],U=<uid>:2,<flags>`.
 
 import Bytes
 import Mail
@@ -24,6 +24,8 @@ struct FileName: Equatable {
     var fileSize: Int64?
     /// W=: octets with CRLF line ends.
     var wireSize: Int64?
+    /// E=: what a copy has from the message that it is a copy of (RFC 8474 EMAILID).
+    private(set) var originID: [UInt8]?
     var uid: UInt32?
     /// Letters behind `:2,` that mean nothing here (`P`), kept when flags change.
     private var otherLetters: PathOctets = []
@@ -45,6 +47,8 @@ struct FileName: Equatable {
             switch (field.first, field.dropFirst().first) {
             case (0x53, 0x3D): fileSize = Self.number(field.dropFirst(2), limit: 1 << 40)
             case (0x57, 0x3D): wireSize = Self.number(field.dropFirst(2), limit: 1 << 40)
+            case (0x45, 0x3D) where Self.isEmailID(field.dropFirst(2)):
+                originID = Array(field.dropFirst(2))
             case (0x55, 0x3D):
                 uid = Self.number(field.dropFirst(2), limit: Int64(UInt32.max - 1)).flatMap {
                     $0 > 0 ? UInt32($0) : nil
@@ -69,6 +73,10 @@ struct FileName: Equatable {
         var name = unique
         if let fileSize { name.append(",S=\(fileSize)") }
         if let wireSize { name.append(",W=\(wireSize)") }
+        if let originID {
+            name.append(",E=")
+            name += originID
+        }
         name += otherFields
         if let uid { name.append(",U=\(uid)") }
         name.append(":2,")
@@ -86,7 +94,20 @@ struct FileName: Equatable {
         var copy = self
         copy.unique = unique.octets
         copy.otherFields = []
+        copy.originID = nil
         return copy
+    }
+
+    /// A copy of the message under a new unique part: it keeps the EMAILID.
+    func copied(_ unique: UniqueName) -> FileName {
+        var copy = renamed(unique)
+        copy.originID = originID ?? Self.emailID(unique: self.unique)
+        return copy
+    }
+
+    private static func isEmailID(_ text: ArraySlice<UInt8>) -> Bool {
+        text.count == MessageDetail.emailIDCount
+            && text.allSatisfy { $0.isASCIIDigit || (0x61...0x66).contains($0) }
     }
 
     /// True if the file has LF line ends, and is to be read with CRLF.

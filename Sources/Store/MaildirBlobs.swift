@@ -96,7 +96,7 @@ final class MaildirBlobs: BlobStore {
         placed.reserveCapacity(blobs.count)
         do throws(StoreError) {
             for (id, label) in blobs {
-                var file = FileName(id).renamed(label.unique)
+                var file = FileName(id).copied(label.unique)
                 file.uid = label.uid
                 file.flags = label.flags
                 guard let name = file.octets else { throw .notPermitted }
@@ -160,6 +160,23 @@ final class MaildirBlobs: BlobStore {
     /// The file of a message for many accounts, made by the first of them.
     func draft(_ shared: SharedMessage) throws(StoreError) -> (MessageFile, MessageSummary) {
         try shared.made(staging, near: current.descriptor)
+    }
+
+    /// Bytes of another file, not durable yet.
+    func draft(
+        _ file: Int32, from start: Int64, count: Int, date: SecondsSince1970?
+    ) throws(StoreError) -> MessageFile {
+        let copy = try emptyDraft()
+        var done = 0
+        while done < count {
+            let chunk = try System.read(
+                file, from: start + Int64(done), count: min(count - done, MessageText.chunkOctets))
+            guard !chunk.isEmpty else { throw .badStage }
+            try System.write(chunk, to: copy.descriptor)
+            done += chunk.count
+        }
+        if let date { try System.setModificationTime(copy.descriptor, date) }
+        return copy
     }
 
     /// A durable copy of the bytes, where a hard link cannot serve.

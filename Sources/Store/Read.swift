@@ -23,6 +23,17 @@ extension AccountStore {
         }
     }
 
+    /// As above, of a mailbox that need not be open. Nil also if it has another UIDVALIDITY.
+    package func read(
+        _ name: MailboxName, uidValidity: UInt32?, uid: UInt32, inlineLimit: Int
+    ) throws(StoreError) -> MessageContent? {
+        try guarded { () throws(StoreError) in
+            let folder = try folder(name)
+            guard uidValidity == nil || uidValidity == folder.uidValidity else { return nil }
+            return try content(folder, uid, .whole, inlineLimit: inlineLimit)
+        }
+    }
+
     func content(
         _ folder: Folder, _ uid: UInt32, _ part: MessagePart, inlineLimit: Int
     ) throws(StoreError) -> MessageContent? {
@@ -37,6 +48,20 @@ extension AccountStore {
             let blob = try folder.blobs.open(name)
         else { return nil }
         return try content(blob, FileName(name), part, inlineLimit, folder)
+    }
+
+    /// Up to `count` octets of the file, with CRLF line ends. Nil if there is no such message.
+    func beginning(
+        _ folder: Folder, _ uid: UInt32, _ count: Int
+    ) throws(StoreError) -> [UInt8]? {
+        guard let name = try index.blob(folder.id, uid), let blob = try folder.blobs.open(name)
+        else { return nil }
+        let octets = try blob.read(from: 0, count: min(count, Int(blob.octets)))
+        guard FileName(name).needsCRLF else { return octets }
+        var converted: [UInt8] = []
+        var last: UInt8 = 0
+        MessageText.appendWithCRLF(octets, after: &last, to: &converted)
+        return converted
     }
 
     private func content(

@@ -10,7 +10,7 @@ extension SQLiteIndex {
     /// The key of a message's summary: mailbox and UID in one number, so that the rows of a
     /// mailbox follow each other in an ordinary table, whose rows may be longer than those of one
     /// without rowid.
-    private static func key(_ id: MailboxID, _ uid: UInt32) -> Int64 {
+    static func key(_ id: MailboxID, _ uid: UInt32) -> Int64 {
         id.rawValue << 32 | Int64(uid)
     }
 
@@ -136,5 +136,6 @@ extension SQLiteIndex {
         try query(.removeSummariesRange).bind(first, last).run()
         try query(.removeListFieldsRange).bind(first, last).run()
         if lacksSummaries { try query(.removeUnsummarizedRange).bind(first, last).run() }
+        try removePreviews(id, uids)
     }
 }

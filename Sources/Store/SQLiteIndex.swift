@@ -173,7 +173,7 @@ final class SQLiteIndex: IndexStore {
         opened[id] = nil
         for statement in [
             Query.dropMessages, .dropFiles, .dropSummaries, .dropListFields, .dropUnsummarized,
-            .dropExpunged, .clearDoomed, .removeMailbox,
+            .dropPreviews, .dropExpunged, .clearDoomed, .removeMailbox,
         ] {
             try query(statement).bind(id.rawValue).run()
         }

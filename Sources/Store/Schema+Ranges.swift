@@ -69,7 +69,7 @@ extension Query {
             "SELECT 1 FROM doomed WHERE mailbox=?1 AND instr(name, x'2F') = 0 LIMIT 1"
         case .clearDoomedRow: "DELETE FROM doomed WHERE mailbox=?1 AND name=?2"
         case .clearDoomedNow: "DELETE FROM doomed WHERE mailbox=?1 AND instr(name, x'2F') = 0"
-        default: preconditionFailure("a statement of no table")
+        default: detailSQL
         }
     }
 }

@@ -5,13 +5,18 @@
 
 /// The layout of an account's index.
 enum Schema {
-    static let version: Int64 = 2
+    static let version: Int64 = 3
 
     /// From earlier versions. Nothing in the index is worth keeping an old copy for: beside newer
     /// files it would give UIDs out twice.
     static let migration = Migration(
-        name: "index.sqlite", version: version, statements: first + second,
-        steps: [MigrationStep(from: 1, statements: second)], keepsOld: false)
+        name: "index.sqlite", version: version, statements: first + second + third,
+        steps: [
+            MigrationStep(from: 1, statements: second), MigrationStep(from: 2, statements: third),
+        ], keepsOld: false)
+
+    /// Version 3.
+    private static let third = detailTables
 
     /// Version 2.
     private static let second =
@@ -99,6 +104,7 @@ enum Query: Int {
         removeMessagesRange
     case removeFilesRange, removeSummariesRange, removeListFieldsRange, removeUnsummarizedRange
     case copyMessagesRange, copySummariesRange, copyListFieldsRange, copyUnsummarizedRange
+    case namesRange, previewsRange, insertPreview, removePreviewsRange, dropPreviews
     case doomedLater, doomedFolderIDs, hasDoomedNow, clearDoomedRow, clearDoomedNow
 
     var sql: StaticString {

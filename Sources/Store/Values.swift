@@ -11,6 +11,8 @@ package enum MessageSource: Sendable {
     case octets([UInt8])
     /// A sealed file of the staging area; may serve many accounts (hard links).
     case staged(StagedMessage)
+    /// `size` octets of a sealed file from `offset` on: copied.
+    case slice(StagedMessage, offset: Int64, size: Int)
     /// Octets that go to many accounts, who share one file.
     case shared(SharedMessage)
 
@@ -19,6 +21,7 @@ package enum MessageSource: Sendable {
         switch self {
         case .octets(let octets): octets.count
         case .staged(let message): message.size
+        case .slice(_, _, let size): size
         case .shared(let message): message.octets.count
         }
     }

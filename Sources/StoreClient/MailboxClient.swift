@@ -341,6 +341,8 @@ package final class MailboxSession {
     package func read(
         _ mailbox: MailboxID, uids: [UInt32], part: ReadPart = .whole
     ) -> MessageReader {
-        MessageReader(session: self, mailbox: mailbox, uids: uids, part: part)
+        MessageReader(session: self, uids: uids) { [handle] in
+            .read(handle, mailbox, uids: $0, part)
+        }
     }
 }

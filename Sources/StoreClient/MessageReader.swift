@@ -33,9 +33,9 @@ package final class MessageReader {
     private static let window = 2 * batch
 
     private let session: MailboxSession
-    private let mailbox: MailboxID
     private let uids: [UInt32]
-    private let part: ReadPart
+    /// What to ask for some of them.
+    private let request: ([UInt32]) -> Request
     /// How many of `uids` have been asked for.
     private var asked = 0
     private var batches: [Batch] = []
@@ -44,11 +44,10 @@ package final class MessageReader {
     private var taken = 0
     private var failure: StoreFailure?
 
-    init(session: MailboxSession, mailbox: MailboxID, uids: [UInt32], part: ReadPart) {
+    init(session: MailboxSession, uids: [UInt32], _ request: @escaping ([UInt32]) -> Request) {
         self.session = session
-        self.mailbox = mailbox
         self.uids = uids
-        self.part = part
+        self.request = request
     }
 
     /// The next message; nil after the last.
@@ -88,8 +87,7 @@ package final class MessageReader {
             call.onReply = { batch.finish($0) }
             do {
                 try session.checkValid()
-                try session.link.post(
-                    .read(session.handle, mailbox, uids: Array(uids[asked..<end]), part), call)
+                try session.link.post(request(Array(uids[asked..<end])), call)
             } catch {
                 failure = error
                 return

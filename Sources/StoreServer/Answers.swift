@@ -69,6 +69,7 @@ extension DoorConnection {
         case .directory(let request): return try await directory(request)
         case .quota(let handle): return try await quota(try session(handle))
         case .backup(let request): return try await backup(request, id)
+        case .content(let request): return try await content(request, id)
         }
     }
 
@@ -290,7 +291,7 @@ extension DoorConnection {
         return .done
     }
 
-    private func sendMessage(_ message: FoundMessage, _ id: UInt32) {
+    func sendMessage(_ message: FoundMessage, _ id: UInt32) {
         let size = message.content.size
         switch message.content {
         case .octets(let octets):
@@ -305,7 +306,7 @@ extension DoorConnection {
 }
 
 /// What the account's thread found for one UID.
-private struct FoundMessage: Sendable {
+struct FoundMessage: Sendable {
     var uid: UInt32
     var content: MessageContent
 }

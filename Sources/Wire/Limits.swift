@@ -27,6 +27,10 @@ package enum WireLimit {
     package static let ranges = 100_000
     /// UIDs in one `read` request.
     package static let readUIDs = 16_384
+    /// Messages in one answer about details.
+    package static let detailUIDs = 512
+    /// Messages that are appended together.
+    package static let groupedMessages = 256
     /// UIDs in one reply.
     package static let replyUIDs = 8 << 20
     /// Entries in one reply or part.

@@ -41,6 +41,8 @@ package enum ReplyCode: UInt16, CaseIterable, Sendable {
     case searchStats = 0x8039
     case summaries = 0x8030
     case resumed = 0x8031
+    case details = 0x8070
+    case appendedGroup = 0x8071
     case snapshotFolder = 0x8040
     case snapshotMessages = 0x8041
     case snapshot = 0x8042
@@ -126,6 +128,7 @@ extension Reply {
         case .indexOptimized: .indexOptimized
         case .directory(let reply): reply.code
         case .backup(let reply): reply.code
+        case .content(let reply): reply.code
         case .access(let reply): reply.code
         }
     }
@@ -203,6 +206,7 @@ extension Reply {
             encoder.put(after)
         case .directory(let reply): reply.encode(into: &encoder)
         case .backup(let reply): reply.encode(into: &encoder)
+        case .content(let reply): reply.encode(into: &encoder)
         case .access(let reply): reply.encode(into: &encoder)
         }
     }
@@ -274,6 +278,11 @@ extension Reply {
                 throw .unknownOpcode(code.rawValue)
             }
             self = .backup(reply)
+        case .details, .appendedGroup:
+            guard let reply = try ContentReply(code, from: &decoder) else {
+                throw .unknownOpcode(code.rawValue)
+            }
+            self = .content(reply)
         case .loginRefused, .scramParameters, .proven, .appPasswords, .bans:
             guard let reply = try AccessReply(code, from: &decoder) else {
                 throw .unknownOpcode(code.rawValue)

@@ -140,6 +140,8 @@ package enum Reply: Equatable, Sendable {
     /// Addresses, rights, quota: Directory.swift.
     case directory(DirectoryReply)
     case backup(BackupReply)
+    /// Content.swift.
+    case content(ContentReply)
     /// Logins, app passwords, bans: Authentication.swift.
     case access(AccessReply)
 

@@ -51,6 +51,7 @@ extension Request {
         case .createAs: .createAs
         case .place: .place
         case .backup(let request): request.code
+        case .content(let request): request.code
         case .attempt: .attempt
         case .access(let request): request.code
         }
@@ -64,6 +65,7 @@ extension Request {
         case .read(_, _, let uids, _): 64 + 4 * uids.count
         case .directory(.changeAliases(let rows, _, _)): 64 + 128 * rows.count
         case .search(_, _, let uids, _): 256 + 8 * uids.count
+        case .content(let request): request.sizeHint
         case .summaries(_, _, let uids, _): 64 + 8 * uids.count
         default: 128
         }
@@ -95,6 +97,7 @@ extension Request {
             encoder.put(name, limit: WireLimit.domain)
         case .changeAccount(let change): change.encode(into: &encoder)
         case .backup(let request): request.encode(into: &encoder)
+        case .content(let request): request.encode(into: &encoder)
         case .attempt(let attempt, let client):
             attempt.encode(into: &encoder)
             client.encode(into: &encoder)
@@ -271,6 +274,8 @@ extension Request {
                 throw .unknownOpcode(code.rawValue)
             }
             self = .backup(request)
+        case .details, .mailboxNumber, .appendGroup, .readNamed:
+            self = .content(try ContentRequest(code, from: &decoder))
         case .addAppPassword, .listAppPasswords, .removeAppPassword, .listBans, .addBan,
             .removeBan, .setCramSecret:
             guard let request = try AccessRequest(code, from: &decoder) else {

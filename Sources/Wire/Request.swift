@@ -203,6 +203,8 @@ package enum Request: Equatable, Sendable {
         body: MessageBody
     )  // .appended
     case backup(BackupRequest)  // .backup, or .done
+    /// Groups of messages, and what is known of messages: Content.swift.
+    case content(ContentRequest)
     /// App passwords and bans: Authentication.swift.
     case access(AccessRequest)
 }

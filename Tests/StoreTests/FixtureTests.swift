@@ -11,7 +11,7 @@ import Testing
 @testable import Store
 
 /// The releases whose stores must open, by the version of their databases.
-private let releases = [1]
+private let releases = [1, 2]
 
 private enum Fixture {
     static let alice = EmailAddress(local: octets("alice"), domain: octets("example.net"))

@@ -58,7 +58,7 @@ enum Samples {
     }()
 
     static let requests: [Request] =
-        backupRequests + accessRequests + [
+        backupRequests + accessRequests + contentRequests + [
             .authenticate(credentials),
             .logout(session),
             .stage,
@@ -140,7 +140,7 @@ enum Samples {
         ] + DirectorySamples.requests.map(Request.directory)
 
     static let replies: [Reply] =
-        backupReplies + accessReplies + StoreFailure.all.map(Reply.failure) + [
+        backupReplies + accessReplies + contentReplies + StoreFailure.all.map(Reply.failure) + [
             .done,
             .authenticated(session, alice),
             .staged(StageToken(rawValue: 3)),

@@ -35,6 +35,8 @@ package class EventTarget {
     }
 
     private static let eventBatch = 256
+    /// Nanoseconds of jobs before the loop looks at its sockets again.
+    private static let turnLength: UInt64 = 500_000
 
     private let epoll: Int32
     private let wakeup: Int32
@@ -135,7 +137,7 @@ package class EventTarget {
         let events = UnsafeMutableBufferPointer<epoll_event>.allocate(capacity: Self.eventBatch)
         defer { unsafe events.deallocate() }
         while !isStopped {
-            timers.fire(now: MonotonicInstant.now.nanoseconds)
+            fireTimers()
             runReady(&batch)
             flushDirty()
             let timeout: Int32 = ready.isEmpty && dirty.isEmpty ? timers.milliseconds() : 0
@@ -159,10 +161,17 @@ package class EventTarget {
         reactorIfMade = nil
     }
 
+    private func fireTimers() {
+        let now = MonotonicInstant.now.nanoseconds
+        while let due = timers.takeDue(now: now) { due.target.timerFired(due.timer) }
+    }
+
     /// - Parameter batch: memory for the jobs at hand, empty before and after.
     private func runReady(_ batch: inout [UnownedJob]) {
-        // A few rounds, so that neither timers nor sockets starve behind busy tasks.
+        // A few rounds, and not for long, so that neither timers nor sockets starve behind busy tasks.
+        guard !ready.isEmpty else { return }
         var rounds = 0
+        let end = MonotonicInstant.now.nanoseconds + Self.turnLength
         while !ready.isEmpty, rounds < 8 {
             swap(&batch, &ready)
             for job in batch {
@@ -172,6 +181,7 @@ package class EventTarget {
             }
             batch.removeAll(keepingCapacity: true)
             rounds += 1
+            if !ready.isEmpty, MonotonicInstant.now.nanoseconds > end { return }
         }
     }
 

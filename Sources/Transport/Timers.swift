@@ -46,8 +46,9 @@ struct TimerHeap {
         push(Entry(at: deadline, timer: timer))
     }
 
-    /// Fires what is due.
-    mutating func fire(now: UInt64) {
+    /// Takes the next timer that is due off the heap; nil: there is none. Its target is told by the
+    /// caller, when the heap is nobody's: what it does may arm timers.
+    mutating func takeDue(now: UInt64) -> (timer: LoopTimer, target: any TimerTarget)? {
         while let first = entries.first, first.at <= now {
             _ = pop()
             let timer = first.timer
@@ -59,8 +60,9 @@ struct TimerHeap {
                 continue
             }
             timer.disarm()
-            target.timerFired(timer)
+            return (timer, target)
         }
+        return nil
     }
 
     /// How long epoll may sleep: -1 for ever.

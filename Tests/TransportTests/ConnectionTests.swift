@@ -322,6 +322,40 @@ import Transport
         #expect(order.all == Array(0..<200))
     }
 
+    @Test func `what a timer does may arm timers`() throws {
+        let server = try TestServer { _, _ in }
+        let ticks = Recorder<Int>()
+        server.thread.submit { context in
+            context.after(.milliseconds(5)) {
+                ticks.add(1)
+                context.after(.milliseconds(5)) { ticks.add(2) }
+            }
+        }
+        #expect(ticks.wait(2) == [1, 2])
+    }
+
+    @Test func `of two tasks that flush to a deaf peer each gives up at its own time`() throws {
+        let ends = Recorder<String>()
+        let server = try TestServer { connection, context in
+            connection.write([UInt8](repeating: 0x78, count: 32 << 20))
+            for milliseconds in [300, 100] {
+                context.spawn {
+                    do throws(ConnectionError) {
+                        try await connection.flush(within: .milliseconds(milliseconds))
+                        ends.add("\(milliseconds) sent")
+                    } catch {
+                        ends.add("\(milliseconds) \(error)")
+                    }
+                }
+            }
+            await context.sleep(.milliseconds(500))
+            connection.kill()
+        }
+        let client = try server.connect()
+        #expect(ends.wait(2) == ["100 timed out", "300 timed out"])
+        withExtendedLifetime(client) {}
+    }
+
     @Test func `sleeps end in the order of their length`() throws {
         let order = Recorder<Int>()
         let server = try TestServer { _, _ in }

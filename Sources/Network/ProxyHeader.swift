@@ -107,20 +107,59 @@ package struct ProxyHeader: Equatable, Sendable {
         default: throw .unsupported
         }
         let header: ProxyHeader
+        let addresses: Int
         switch input[13] {
-        case 0x00: header = ProxyHeader()  // UNSPEC
+        case 0x00: (header, addresses) = (ProxyHeader(), 0)  // UNSPEC
         case 0x11:
-            guard length >= 12 else { throw .malformed }
+            addresses = 12
+            guard length >= addresses else { throw .malformed }
             header = ProxyHeader(
                 address: IPAddress(ipv4: UInt32(truncatingIfNeeded: number(input, 16, 4))),
                 port: UInt16(number(input, 24, 2)))
         case 0x21:
-            guard length >= 36 else { throw .malformed }
+            addresses = 36
+            guard length >= addresses else { throw .malformed }
             header = ProxyHeader(
                 address: IPAddress(bits: number(input, 16, 16)), port: UInt16(number(input, 48, 2)))
+        case 0x31:
+            // A Unix socket has no address that we could use: as UNSPEC (§2.2).
+            (header, addresses) = (ProxyHeader(), 216)
+            guard length >= addresses else { throw .malformed }
         default: throw .unsupported
         }
+        // Behind UNSPEC there may be anything.
+        if input[13] != 0 { try checkExtensions(input, 16 + addresses, 16 + length) }
         return (header, 16 + length)
+    }
+
+    /// What else the proxy says, type, length and value (§2.2.1 to §2.2.7): we need none of it, but
+    /// its form must be right, and the header's checksum, if there is one (PP2_TYPE_CRC32C).
+    private static func checkExtensions(
+        _ input: Span<UInt8>, _ start: Int, _ end: Int
+    ) throws(ProxyError) {
+        var place = start
+        while place < end {
+            guard end - place >= 3 else { throw .malformed }
+            let value = place + 3
+            let count = Int(number(input, place + 1, 2))
+            guard count <= end - value else { throw .malformed }
+            if input[place] == 0x03 {
+                guard count == 4,
+                    UInt32(number(input, value, 4)) == checksum(input, end, zero: value)
+                else { throw .malformed }
+            }
+            place = value + count
+        }
+    }
+
+    /// CRC-32C of the header, with four octets at `zero` taken as 0.
+    private static func checksum(_ input: Span<UInt8>, _ end: Int, zero: Int) -> UInt32 {
+        var value: UInt32 = 0xFFFF_FFFF
+        for index in 0..<end {
+            value ^= zero..<(zero + 4) ~= index ? 0 : UInt32(input[index])
+            for _ in 0..<8 { value = value & 1 == 1 ? value >> 1 ^ 0x82F6_3B78 : value >> 1 }
+        }
+        return ~value
     }
 
     private static func number(_ input: Span<UInt8>, _ start: Int, _ count: Int) -> UInt128 {

@@ -68,6 +68,12 @@ struct ProxyHeaderTests {
         [0x20, 1, 0x0D, 0xB8] + [UInt8](repeating: 0, count: 11) + [9]
         + [UInt8](repeating: 0, count: 15) + [1] + [0x30, 0x39, 0, 25]
 
+    /// A checksum that another program has worked out.
+    static let checked = four + [4, 0, 1, 0] + [3, 0, 4, 0x72, 0xCD, 0x84, 0xC7]
+    /// PP2_TYPE_SSL, with the version inside.
+    static let secured: [UInt8] =
+        [0x20, 0, 15, 1, 0, 0, 0, 0, 0x21, 0, 7] + Array("TLSv1.3".utf8)
+
     @Test(
         arguments: [
             (Array("PROXY TCP4 192.0.2.7 198.51.100.1 12345 25\r\n".utf8), "192.0.2.7 12345"),
@@ -78,7 +84,14 @@ struct ProxyHeaderTests {
             (binary([0x21, 0x11], four + [4, 0, 1, 0]), "192.0.2.7 12345"),
             (binary([0x21, 0x21], six), "2001:db8::9 12345"),
             (binary([0x20, 0x00], []), "-"), (binary([0x20, 0x11], four), "-"),
-            (binary([0x21, 0x00], []), "-"),
+            (binary([0x21, 0x00], []), "-"), (binary([0x21, 0x00], [1, 2]), "-"),
+            (binary([0x21, 0x31], [UInt8](repeating: 0x2F, count: 216)), "-"),
+            // ALPN, then PP2_TYPE_CRC32C; PP2_TYPE_SSL with two values inside; NOOPs.
+            (binary([0x21, 0x11], checked), "192.0.2.7 12345"),
+            (binary([0x21, 0x11], four + secured), "192.0.2.7 12345"),
+            (
+                binary([0x21, 0x21], six + [4, 0, 0] + secured + [4, 0, 1, 9]), "2001:db8::9 12345"
+            ),
         ] as [([UInt8], String)])
     func `headers, whole, with more behind, and in pieces`(octets: [UInt8], client: String) throws {
         for end in 0..<octets.count {
@@ -109,7 +122,13 @@ struct ProxyHeaderTests {
             (Array("PROXY \r\n".utf8), .unsupported),
             (Array(("PROXY UNKNOWN " + String(repeating: "x", count: 100)).utf8), .tooLong),
             (binary([0x11, 0x11], four), .unsupported), (binary([0x22, 0x11], four), .unsupported),
-            (binary([0x21, 0x12], four), .unsupported), (binary([0x21, 0x31], four), .unsupported),
+            (binary([0x21, 0x12], four), .unsupported), (binary([0x21, 0x31], four), .malformed),
+            (binary([0x21, 0x41], four), .unsupported),
+            (binary([0x21, 0x11], checked.dropLast() + [0]), .malformed),
+            (binary([0x21, 0x11], four + [3, 0, 3, 1, 2, 3]), .malformed),
+            (binary([0x21, 0x11], four + [4, 0]), .malformed),
+            (binary([0x21, 0x11], four + [4, 0, 2, 1]), .malformed),
+            (binary([0x21, 0x11], four + [4, 0xFF, 0xFF, 1]), .malformed),
             (binary([0x21, 0x11], Array(four.dropLast())), .malformed),
             (binary([0x21, 0x21], four), .malformed),
             (binary([0x21, 0x11], four, length: 4_097), .tooLong),

@@ -23,6 +23,7 @@ release:       ; $(SWIFT) build $(FLAGS) $(RELEASE)
 end-to-end:    ; Tests/EndToEnd/run --bin .build/release
 crash:         ; Tests/EndToEnd/run --bin .build/release --only crash --rounds 1000 --seconds 0
 scale:         ; Tests/Scale/run --bin .build/release --times
+attack:        ; Tests/Scale/attack --bin .build/release --times
 units:         ; tools/check-units
 system:        ; Tests/System/systemd.sh .build/release
 fmt:           ; $(SWIFT) format --in-place --parallel --recursive Package.swift Sources Tests
@@ -40,5 +41,5 @@ fuzz:
 install: release
 	systemd/install-tree.sh .build/release "$(DESTDIR)"
 
-.PHONY: run test packages test-tools build unit release end-to-end crash scale units system fmt lint \
+.PHONY: run test packages test-tools build unit release end-to-end crash scale attack units system fmt lint \
   check hooks clean fuzz install

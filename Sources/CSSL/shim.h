@@ -4,10 +4,12 @@
 #ifndef MARTLET_CSSL_H
 #define MARTLET_CSSL_H
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/params.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
@@ -133,13 +135,19 @@ static inline long martlet_ssl_set_server_name(SSL *ssl, const char *name) {
     return SSL_set_tlsext_host_name(ssl, name);
 }
 
-// The size of the ticket keys of a context, or 1/0 for success when they are set.
-static inline long martlet_ssl_ticket_keys_size(SSL_CTX *context) {
-    return SSL_CTX_set_tlsext_ticket_keys(context, NULL, 0);
-}
-
-static inline long martlet_ssl_set_ticket_keys(SSL_CTX *context, void *keys, long count) {
-    return SSL_CTX_set_tlsext_ticket_keys(context, keys, count);
+// Prepares to encrypt or decrypt one session ticket with `key`: 32 octets for AES-256-CBC, then 32
+// for HMAC-SHA-256.
+static inline int martlet_ssl_ticket_key(EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
+                                         const unsigned char *key, const unsigned char *vector,
+                                         int encrypts) {
+    OSSL_PARAM parameters[3];
+    parameters[0] =
+        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)(key + 32), 32);
+    parameters[1] =
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)"SHA256", 0);
+    parameters[2] = OSSL_PARAM_construct_end();
+    return EVP_MAC_CTX_set_params(mac, parameters) == 1 &&
+           EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key, vector, encrypts) == 1;
 }
 
 // EVP_EC_gen(3) is variadic.

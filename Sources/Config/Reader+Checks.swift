@@ -107,6 +107,7 @@ extension Reader {
         if !isOwn("sni_dir") { tls.namesDirectory = shared.namesDirectory }
         if !isOwn("alpn") { tls.checksProtocol = shared.checksProtocol }
         if !isOwn("session_tickets") { tls.sendsTickets = shared.sendsTickets }
+        if !isOwn("reload_interval") { tls.reloadInterval = shared.reloadInterval }
         if !isOwn("client_certificates") { tls.clientCertificates = shared.clientCertificates }
         if !isOwn("client_ca_file") { tls.clientAuthorities = shared.clientAuthorities }
         return tls

@@ -44,6 +44,7 @@ extension Schema {
                 cipherSuites: \.imapd.tls.cipherSuites, names: \.imapd.tls.namesDirectory,
                 checksProtocol: \.imapd.tls.checksProtocol,
                 sendsTickets: \.imapd.tls.sendsTickets,
+                reloadInterval: \.imapd.tls.reloadInterval,
                 clients: \.imapd.tls.clientCertificates,
                 authorities: \.imapd.tls.clientAuthorities))
         + limitKeys(
@@ -87,6 +88,7 @@ extension Schema {
                 cipherSuites: \.pop3d.tls.cipherSuites, names: \.pop3d.tls.namesDirectory,
                 checksProtocol: \.pop3d.tls.checksProtocol,
                 sendsTickets: \.pop3d.tls.sendsTickets,
+                reloadInterval: \.pop3d.tls.reloadInterval,
                 clients: \.pop3d.tls.clientCertificates,
                 authorities: \.pop3d.tls.clientAuthorities))
         + limitKeys(

@@ -20,6 +20,7 @@ extension Schema {
                 cipherSuites: \.smtpd.tls.cipherSuites, names: \.smtpd.tls.namesDirectory,
                 checksProtocol: \.smtpd.tls.checksProtocol,
                 sendsTickets: \.smtpd.tls.sendsTickets,
+                reloadInterval: \.smtpd.tls.reloadInterval,
                 clients: \.smtpd.tls.clientCertificates,
                 authorities: \.smtpd.tls.clientAuthorities))
         + limitKeys(
@@ -121,6 +122,20 @@ extension Schema {
         limitKey(
             "max_refused_recipients", \.smtpd.limits.maxRefusedRecipients, in: 1...10_000,
             "Refused recipients until the connection is closed with 421."),
+        limitKey(
+            "max_idle_commands", \.smtpd.limits.maxIdleCommands,
+            """
+            NOOP, RSET, HELP, VRFY, HELO and EHLO between two messages until the connection is \
+            closed with 421; 0: no limit.
+            """),
+        Key(
+            path: "smtpd.limits.session_memory",
+            target: .suite(.size(\.smtpd.limits.sessionMemory, 1_310_720...67_108_864)),
+            doc: """
+                What one session may make smtpd hold: 1.25 MiB for buffers and a message on its \
+                way, the rest for recipients with their parameters; one recipient more is refused \
+                with 452.
+                """),
         limitKey(
             "tarpit_after", \.smtpd.limits.tarpitAfter,
             "Refusals in a session after which every further one is answered late."),

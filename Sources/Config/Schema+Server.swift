@@ -130,6 +130,7 @@ extension Schema {
                 cipherSuites: \.server.tls.cipherSuites, names: \.server.tls.namesDirectory,
                 checksProtocol: \.server.tls.checksProtocol,
                 sendsTickets: \.server.tls.sendsTickets,
+                reloadInterval: \.server.tls.reloadInterval,
                 clients: \.server.tls.clientCertificates,
                 authorities: \.server.tls.clientAuthorities))
 

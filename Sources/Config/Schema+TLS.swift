@@ -14,6 +14,7 @@ struct TLSPaths {
     var names: any Path<String>
     var checksProtocol: any Path<Bool>
     var sendsTickets: any Path<Bool>
+    var reloadInterval: any Path<Duration>
     var clients: any Path<String>
     var authorities: any Path<String>
 }
@@ -27,12 +28,7 @@ extension Schema {
                     target: .suite(
                         .pointless(
                             "TLS is always on; a listener that needs a certificate must have one")),
-                    doc: "Has no effect."),
-                Key(
-                    path: "\(section).tls.reload_interval",
-                    target: .suite(
-                        .pointless("new files are read at a reload: mailctl reload, or SIGHUP")),
-                    doc: "Has no effect."),
+                    doc: "Has no effect.")
             ]
     }
 
@@ -93,6 +89,16 @@ extension Schema {
             Key(
                 path: "\(section).tls.session_tickets", target: .suite(.flag(paths.sendsTickets)),
                 doc: "True: clients may resume a session without a full handshake.\(rest)",
+                isOptional: !isServer),
+            Key(
+                path: "\(section).tls.reload_interval",
+                target: .suite(.duration(paths.reloadInterval, 0...604_800)),
+                doc: """
+                    How often the files are looked at, so that a renewed certificate is taken over \
+                    without a reload, and the keys of session tickets change: a session can be \
+                    resumed for one to two of these. "0": files are read at a reload only and the \
+                    keys live as long as the daemon.\(rest)
+                    """,
                 isOptional: !isServer),
             Key(
                 path: "\(section).tls.client_certificates",

@@ -20,8 +20,8 @@ final class Supervisor: Overseer {
     /// How long sessions may go on after SIGTERM.
     private static let patience = Duration.seconds(30)
 
-    private let program: Program
-    private let fleet: Fleet
+    let program: Program
+    let fleet: Fleet
     private let path: String?
     private var sockets: Sockets
     let context: LoopContext
@@ -33,7 +33,7 @@ final class Supervisor: Overseer {
     private(set) var isStopping = false
     /// Why the last reload was refused; nil: it was not. For `systemctl status`.
     private var refusal: String?
-    private var isReloading = false
+    private(set) var isReloading = false
     private var reloadAgain = false
     let started = MonotonicInstant.now
     var metricsClients = 0
@@ -41,6 +41,8 @@ final class Supervisor: Overseer {
     private var sessions = 0
     /// The certificate could be used when it was read last.
     private var hasTLS: Bool
+    /// Counts the settings under which `keepCertificates` was begun.
+    var certificateWatch = 0
     private let reloads: Counter
 
     private init(
@@ -91,6 +93,7 @@ final class Supervisor: Overseer {
             ServiceManager.notify("READY=1")
             supervisor.keepWatch()
             supervisor.keepStatus()
+            supervisor.keepCertificates()
         }
     }
 
@@ -198,10 +201,13 @@ final class Supervisor: Overseer {
                 [LogField("file", tls.certificateFile)])
         }
         notifyStatus()
+        keepCertificates()
         reloads.increment(["success"])
         Log.info("reloaded", [LogField("generation", generation)])
         reloadEnds()
     }
+
+    func certificateTaken() { hasTLS = suite.hasUsableTLS(program.name) }
 
     private func reloadEnds() {
         isReloading = false
@@ -252,6 +258,7 @@ final class Supervisor: Overseer {
         countSessions { [context] sessions in
             guard let supervisor = context.state?.supervisor else { return }
             supervisor.sessions = sessions
+            RefusalLog.shared.sumUp()
             supervisor.notifyStatus()
             context.after(.seconds(10)) { context.state?.supervisor?.keepStatus() }
         }

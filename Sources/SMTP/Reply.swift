@@ -64,6 +64,8 @@ extension Reply {
     package static let tooLarge = Reply(552, (5, 3, 4), "Message size exceeds the limit")
     package static let tooManyRecipients = Reply(452, (4, 5, 3), "Too many recipients")
     package static let tooManyErrors = Reply(421, (4, 7, 0), "Too many errors, closing connection")
+    package static let tooManyCommands = Reply(
+        421, (4, 7, 0), "Too many commands without a message, closing connection")
     package static let notASCII = Reply(553, (5, 6, 7), "Non-ASCII address needs SMTPUTF8")
     package static let bareNewline = Reply(
         550, (5, 6, 11), "Message contains a bare CR or LF: lines must end with CRLF")

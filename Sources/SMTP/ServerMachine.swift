@@ -15,6 +15,11 @@ package struct Envelope: Equatable, Sendable {
     package var recipients: [EmailAddress] = []
     /// What RCPT asked for with each of them; empty if with none.
     package private(set) var recipientTerms: [RecipientTerms] = []
+    /// Octets that it takes in memory, about: text, and what the arrays around it cost.
+    package private(set) var weight = 0
+
+    /// Two heap blocks, their headers and slots.
+    private static let recipientWeight = 128
 
     package init(
         from: ReversePath, parameters: MailParameters, recipients: [EmailAddress] = []
@@ -27,7 +32,13 @@ package struct Envelope: Equatable, Sendable {
     /// Adds a recipient; one that is there already gets the new terms.
     mutating func add(_ address: EmailAddress, _ terms: RecipientTerms) {
         let known = recipients.firstIndex(of: address)
-        if known == nil { recipients.append(address) }
+        if known == nil {
+            recipients.append(address)
+            weight += Self.recipientWeight + address.domain.count + address.local.count
+        }
+        if let original = terms.original {
+            weight += Self.recipientWeight + original.type.count + original.address.count
+        }
         guard !terms.isPlain || !recipientTerms.isEmpty else { return }
         let missing = recipients.count - recipientTerms.count
         recipientTerms += repeatElement(RecipientTerms(), count: missing)
@@ -86,6 +97,7 @@ package struct ServerMachine: Sendable {
     package private(set) var account: EmailAddress?
     private var errors = 0
     private var badCommands = 0
+    private var idleCommands = 0
     private var authenticationFailures = 0
     private var refusedRecipients = 0
 
@@ -132,6 +144,7 @@ package struct ServerMachine: Sendable {
             default: return failed(.startTLSFirst)
             }
         }
+        if isOneTooMany(command) { return .close(.tooManyCommands) }
         switch command {
         case .hello(let name, let isExtended): return hello(name, isExtended: isExtended)
         case .mail(let from, let parameters): return mail(from, parameters)
@@ -153,6 +166,16 @@ package struct ServerMachine: Sendable {
         case .xdebug:
             return policy.isDevelopment ? .describe : failed(CommandError.notImplemented.reply)
         }
+    }
+
+    /// Counts commands that bring no message nearer: a client that sends nothing else only wants us
+    /// to be busy.
+    private mutating func isOneTooMany(_ command: Command) -> Bool {
+        switch command {
+        case .hello, .rset, .noop, .help, .vrfy: idleCommands += 1
+        default: return false
+        }
+        return policy.idleCommandLimit > 0 && idleCommands > policy.idleCommandLimit
     }
 
     /// A limit outside of the protocol stops the transaction that MAIL has just begun.
@@ -251,6 +274,7 @@ package struct ServerMachine: Sendable {
         if reply.isPositive {
             errors = 0
             badCommands = 0
+            idleCommands = 0
         }
         return .reply(reply)
     }
@@ -329,7 +353,11 @@ package struct ServerMachine: Sendable {
         {
             return failed(.notASCII)
         }
-        if envelope.recipients.count >= policy.recipientLimit { return .reply(.tooManyRecipients) }
+        if envelope.recipients.count >= policy.recipientLimit
+            || envelope.weight >= policy.envelopeLimit
+        {
+            return .reply(.tooManyRecipients)
+        }
         state = .checking(to, parameters.terms, envelope)
         return .checkRecipient(to)
     }

@@ -34,6 +34,11 @@ package struct ServerPolicy: Equatable, Sendable {
     package var authenticationFailureLimit = 3
     /// Refused recipients until the connection is closed: whoever needs more is guessing.
     package var refusedRecipientLimit = 100
+    /// Commands between two messages that bring none nearer, until the connection is closed; 0:
+    /// as many as the client likes.
+    package var idleCommandLimit = 0
+    /// Octets of an envelope, as `Envelope.weight` counts them.
+    package var envelopeLimit = Int.max
 
     package init(
         hostname: [UInt8], sizeLimit: Int, recipientLimit: Int, offersStartTLS: Bool,

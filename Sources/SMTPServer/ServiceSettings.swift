@@ -18,6 +18,8 @@ final class ServiceSettings {
     let hostname: [UInt8]
     /// Names of mechanisms, as mail.toml has them.
     let methods: [String]
+    /// What a session's buffers take at most (docs/security.md, "Memory of a session").
+    private static let bufferMemory = 1_310_720
     /// The domain of `<postmaster>`.
     let postmasterDomain: [UInt8]
     let isDevelopment: Bool
@@ -89,6 +91,8 @@ final class ServiceSettings {
         policy.errorLimit = smtpd.limits.maxErrors
         policy.badCommandLimit = smtpd.limits.maxBadCommands
         policy.refusedRecipientLimit = smtpd.limits.maxRefusedRecipients
+        policy.idleCommandLimit = isExempt(peer.address) ? 0 : smtpd.limits.maxIdleCommands
+        policy.envelopeLimit = smtpd.limits.sessionMemory - Self.bufferMemory
         return policy
     }
 }

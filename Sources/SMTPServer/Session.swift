@@ -176,7 +176,11 @@ final class Session {
             return .command
         case .close(let reply):
             connection.write(reply.octets)
-            if reply != .bye { logRejected(reply, reason: "protocol-errors") }
+            if reply == .tooManyCommands {
+                logRejected(reply, reason: "idle-commands")
+            } else if reply != .bye {
+                logRejected(reply, reason: "protocol-errors")
+            }
             return .hangUp
         case .startTLS(let reply):
             return try await startTLS(after: reply)

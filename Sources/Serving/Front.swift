@@ -61,12 +61,8 @@ package final class Front {
         if listener?.expectsProxy ?? false {
             if let reason = await takeProxyHeader(connection) {
                 refusals.increment([connection.listener, "proxy"])
-                Log.warn(
-                    "connection refused",
-                    [
-                        LogField("rip", connection.peer.text), LogField("reason", reason),
-                        LogField("listener", connection.listener),
-                    ])
+                RefusalLog.shared.connection(
+                    connection.peer, listener: connection.listener, reason: reason)
                 return .dropped
             }
         }
@@ -83,12 +79,8 @@ package final class Front {
         let now = MonotonicInstant.now.nanoseconds
         if let refusal = census.enter(name, address, wanted, now: now) {
             refusals.increment([name, refusal.rawValue])
-            Log.warn(
-                "connection refused",
-                [
-                    LogField("rip", connection.peer.text), LogField("reason", refusal.rawValue),
-                    LogField("listener", name),
-                ])
+            RefusalLog.shared.connection(
+                connection.peer, listener: name, reason: refusal.rawValue)
             return .refused(refusal)
         }
         return .admitted(Pass(listener: name, address: address, isExempt: isExempt))

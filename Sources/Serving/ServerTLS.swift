@@ -21,6 +21,13 @@ private struct ContextKey: Hashable {
     var settings: TLSOptions.Identity
     /// Device, inode, size and times of all files: a renewed certificate is another.
     var files: [Int64]
+
+    init(_ options: TLSOptions, _ named: [NamedCertificate]) {
+        settings = options.identity
+        files = fileIdentity(options.certificate) + fileIdentity(options.key)
+        files += fileIdentity(options.clientAuthorities)
+        for one in named { files += fileIdentity(one.certificate) + fileIdentity(one.key) }
+    }
 }
 
 extension TLSOptions {
@@ -84,10 +91,7 @@ extension TLSContext {
         guard settings.hasCertificate else { return nil }
         let options = TLSOptions(settings, session: session)
         let named = namedCertificates(settings.namesDirectory)
-        var files = fileIdentity(options.certificate) + fileIdentity(options.key)
-        files += fileIdentity(options.clientAuthorities)
-        for one in named { files += fileIdentity(one.certificate) + fileIdentity(one.key) }
-        let identity = ContextKey(settings: options.identity, files: files)
+        let identity = ContextKey(options, named)
         if let made = madeContexts.withLock({ $0[identity] }) { return made }
         var names: [[UInt8]: TLSContext] = [:]
         for one in named {
@@ -111,6 +115,14 @@ extension TLSContext {
             made[identity] = context
             return context
         }
+    }
+
+    /// The files of `settings` have changed since they were read.
+    package static func isOutdated(_ settings: TLSSettings, session: String) -> Bool {
+        guard settings.hasCertificate else { return false }
+        let identity = ContextKey(
+            TLSOptions(settings, session: session), namedCertificates(settings.namesDirectory))
+        return madeContexts.withLock { $0[identity] == nil }
     }
 
     /// The certificate of `settings` as this process sees it: a copy that systemd made at the start

@@ -81,6 +81,8 @@ package struct TLSSettings: Sendable, Equatable {
     package var checksProtocol = true
     /// Let clients resume sessions (RFC 8446 §2.2).
     package var sendsTickets = true
+    /// How often files are looked at and ticket keys change; zero: files at a reload only.
+    package var reloadInterval = Duration.seconds(3_600)
     /// `off`, `request`, `require`.
     package var clientCertificates = "off"
     /// PEM: who signs the certificates of clients.
@@ -175,6 +177,10 @@ package struct SMTPLimits: Sendable, Equatable {
     /// Of these, lines that are no command at all.
     package var maxBadCommands = 20
     package var maxRefusedRecipients = 100
+    /// Commands that bring no message nearer, between two messages.
+    package var maxIdleCommands = 200
+    /// Octets that a session may make us hold.
+    package var sessionMemory = 2_097_152
     /// Errors after which each further reply waits for `tarpit`.
     package var tarpitAfter = 3
     package var tarpit = Duration.seconds(2)

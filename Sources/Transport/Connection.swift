@@ -62,7 +62,10 @@ import Glibc
     var scanned = 0
     var isDiscarding = false
     var discardedCR = false
+    /// Since the reading task last waited.
     var readsInARow = 0
+    var octetsInARow = 0
+    var linesInARow = 0
     var descriptors: [Int32] = []
     var isWoken = false
     var readWait = ReadWait.nothing
@@ -192,7 +195,7 @@ import Glibc
         }
         readWait = kind
         earlyResume = nil
-        readsInARow = 0
+        turnBegins()
         let timedOut = await unsafe withUnsafeContinuation {
             (continuation: UnsafeContinuation<Bool, Never>) in
             // On the way here the task may have queued behind others, and the loop have looked at
@@ -233,10 +236,16 @@ import Glibc
 
     /// Lets other tasks of the loop run.
     func yieldTurn() async {
-        readsInARow = 0
+        turnBegins()
         await unsafe withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
             unsafe continuation.resume()
         }
+    }
+
+    private func turnBegins() {
+        readsInARow = 0
+        octetsInARow = 0
+        linesInARow = 0
     }
 
     func deadline(_ within: Duration) -> UInt64 {

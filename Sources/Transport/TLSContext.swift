@@ -6,7 +6,6 @@
 import Bytes
 import CSSL
 import Glibc
-import Synchronization
 
 package enum TLSVersion: Sendable {
     case tls12, tls13
@@ -80,9 +79,6 @@ private final class NameTable: Sendable {
     private static let builtInCiphers =
         "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES256:ECDHE+AES128:!aNULL:!eNULL:!MD5:!DSS"
 
-    /// Keys of session tickets, so that all loops of the process understand one another's.
-    private static let ticketKeys = Mutex<[UInt8]>([])
-
     let pointer: OpaquePointer
     /// OpenSSL has its address.
     private var names: NameTable?
@@ -139,7 +135,7 @@ private final class NameTable: Sendable {
         }
         if options.sendsTickets, options.clientCertificates == .ignored {
             try check(unsafe SSL_CTX_set_num_tickets(pointer, 1) == 1, certificate)
-            try check(context.shareTicketKeys(), certificate)
+            try check(unsafe TicketKeys.install(on: pointer), certificate)
         } else {
             unsafe martlet_ssl_no_tickets(pointer)
         }
@@ -192,20 +188,6 @@ private final class NameTable: Sendable {
                 _ = unsafe SSL_set_SSL_CTX(ssl, context.pointer)
                 return 0
             }, Unmanaged.passUnretained(table).toOpaque())
-    }
-
-    private func shareTicketKeys() -> Bool {
-        let size = unsafe martlet_ssl_ticket_keys_size(pointer)
-        guard size > 0 else { return false }
-        var keys = Self.ticketKeys.withLock { keys in
-            if keys.count != size {
-                keys = [UInt8](repeating: 0, count: size)
-                if unsafe RAND_bytes(&keys, Int32(size)) != 1 { keys = [] }
-            }
-            return keys
-        }
-        return unsafe keys.count == size
-            && martlet_ssl_set_ticket_keys(pointer, &keys, size) == 1
     }
 
     private static func check(_ isGood: Bool, _ file: String) throws(TLSContextError) {

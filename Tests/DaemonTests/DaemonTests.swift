@@ -37,6 +37,15 @@ struct DaemonTests {
         #expect(Arguments(["--config", "/a"], environment: environment).path == "/a")
     }
 
+    @Test func `refused connections are logged up to a number, then counted`() {
+        let log = RefusalLog()
+        #expect((0..<RefusalLog.limit).allSatisfy { _ in log.admits() })
+        for _ in 0..<1_000 { #expect(!log.admits()) }
+        #expect(log.endPeriod() == 1_000)
+        #expect(log.admits())
+        #expect(log.endPeriod() == 0)
+    }
+
     @Test func `fragments follow the file in the order of their names`() throws {
         let base = "/tmp/martlet-test-\(getpid())-\(UInt32.random(in: 0 ... .max)).toml"
         let names = [base, base + ".d/20-b.toml", base + ".d/10-a.toml", base + ".d/ignored.txt"]

@@ -240,6 +240,55 @@ class TLS(Case):
         with self.assertRaises(ssl.SSLError):
             context.wrap_socket(socket.create_connection(("127.0.0.1", suite.ports["smtps"]), 10))
 
+    def test_renewed_certificates_are_taken_over_and_ticket_keys_change_by_the_clock(self):
+        need("openssl")
+        suite, folder = self.suite, self.suite.directory + "/own"
+        own = self.certificate(folder, "first")
+        self.configure(f'[server.tls]\ncert_file = "{own[0]}"\nkey_file = "{own[1]}"\n')
+        session = suite.directory + "/session"
+
+        def openssl(option):
+            """What s_client says of a session, kept in or taken from a file."""
+            return subprocess.run(
+                ["openssl", "s_client", "-connect", f"127.0.0.1:{suite.ports['smtps']}",
+                 "-ign_eof", option, session],
+                input="QUIT\r\n", capture_output=True, text=True, timeout=20).stdout
+        self.assertIn("New, TLSv1.3", openssl("-sess_out"))
+        self.assertIn("Reused, TLSv1.3", openssl("-sess_in"))
+
+        def reused():
+            context = tls_context()
+            with socket.create_connection(("127.0.0.1", suite.ports["smtps"]), 10) as link:
+                with context.wrap_socket(link) as tls:
+                    tls.recv(200)
+                    ticket = tls.session
+            results = []
+            for pause in (0, 2.5):
+                time.sleep(pause)
+                with socket.create_connection(("127.0.0.1", suite.ports["smtps"]), 10) as link:
+                    with context.wrap_socket(link, session=ticket) as tls:
+                        tls.recv(200)
+                        results.append(tls.session_reused)
+            return results
+        self.assertEqual(reused(), [True, True])
+        self.configure(f'[server.tls]\ncert_file = "{own[0]}"\nkey_file = "{own[1]}"\n'
+                       'reload_interval = "1s"\n')
+        self.assertEqual(reused(), [True, False])
+        with suite.imap() as imap:
+            self.certificate(folder, "second")
+            for port in ("smtps", "imaps", "pop3s"):
+                self.assertTrue(eventually(
+                    lambda: self.handshake(suite.ports[port])[0] == "second", 10), port)
+            self.assertEqual(imap.noop()[0], "OK")
+            # Half of a pair changes nothing.
+            os.truncate(own[0], 100)
+            self.assertTrue(eventually(lambda: "certificate not usable" in suite.log_text(), 10))
+            self.assertEqual(self.handshake(suite.ports["smtps"])[0], "second")
+            self.certificate(folder, "third")
+            self.assertTrue(eventually(
+                lambda: self.handshake(suite.ports["smtps"])[0] == "third", 10))
+            self.assertEqual(imap.noop()[0], "OK")
+
     def test_client_certificates(self):
         need("openssl")
         suite = self.suite

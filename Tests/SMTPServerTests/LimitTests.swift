@@ -160,6 +160,23 @@ struct CommandLimit: Sendable, CustomTestStringConvertible {
             refusal: "421 4.7.0 Too many errors, closing connection\r\n", isClosed: true,
             reason: "protocol-errors"),
         CommandLimit(
+            name: "max_idle_commands", limit: 6,
+            set: { $0.smtpd.limits.maxIdleCommands = $1 + 1 }, before: [],
+            commands: { [["NOOP", "RSET", "HELP", "EHLO c", "VRFY x"][$0 % 5]] }, accepted: "2",
+            refusal: "421 4.7.0 Too many commands without a message, closing connection\r\n",
+            isClosed: true, reason: "idle-commands"),
+        CommandLimit(
+            name: "session_memory", limit: 2,
+            set: {
+                // Behind the buffers there is room for two of these recipients, not three.
+                $0.smtpd.limits.sessionMemory = 1_310_720 + 500 * $1
+            },
+            before: [mail],
+            commands: {
+                [to(["alice", "bob", "postmaster"][$0 - 1]) + " ORCPT=rfc822;" + long]
+            },
+            accepted: "250 2.1.5 ", refusal: "452 4.5.3 Too many recipients\r\n"),
+        CommandLimit(
             name: "max_message_size at MAIL", limit: 1,
             set: { $0.smtpd.listeners[0].maxMessageSize = 70_000 * $1 }, before: [],
             commands: { ["RSET", mail + " SIZE=\(69_999 + $0)"] }, accepted: "250 2.1.0 ",
@@ -183,6 +200,8 @@ struct CommandLimit: Sendable, CustomTestStringConvertible {
             },
             accepted: "250 2.0.0 ", refusal: "552 5.3.4 Message size exceeds the limit\r\n"),
     ]
+
+    private static let long = String(repeating: "x", count: 400) + "@far.test"
 
     private static func to(_ name: String) -> String { "RCPT TO:<\(name)@example.test>" }
 

@@ -93,6 +93,47 @@ import Transport
         }
     }
 
+    @Test(arguments: [false, true])
+    func `a session is resumed until the ticket keys have changed twice`(isTLS12: Bool) throws {
+        let server = try server(try .server(options()))
+        // Another listener, loop or reload of the same daemon; and one with another name.
+        let sibling = try self.server(try .server(options()))
+        var foreign = options()
+        foreign.session = "another"
+        let stranger = try self.server(try .server(foreign))
+        func client(_ server: TestServer, _ earlier: TLSClient? = nil) throws -> TLSClient {
+            let client = try #require(
+                TLSClient(server.connect(), isTLS12: isTLS12, resuming: earlier))
+            // TLS 1.3 sends its ticket behind the handshake.
+            #expect(client.receive(7) == [UInt8]("nobody\n".utf8))
+            return client
+        }
+        let first = try client(server)
+        #expect(!first.isResumed)
+        let second = try client(sibling, first)
+        #expect(second.isResumed)
+        #expect(try !client(stranger, first).isResumed)
+        #expect(TLSContext.rotateTicketKeys())
+        let third = try client(server, second)
+        #expect(third.isResumed, "a ticket of the key before")
+        #expect(TLSContext.rotateTicketKeys())
+        #expect(try !client(server, second).isResumed, "its key is forgotten")
+        #expect(try client(server, third).isResumed, "the ticket was renewed with the new key")
+    }
+
+    @Test func `without tickets nothing is resumed`() throws {
+        var options = options()
+        options.sendsTickets = false
+        let server = try server(try .server(options))
+        for isTLS12 in [false, true] {
+            let first = try #require(TLSClient(server.connect(), isTLS12: isTLS12))
+            _ = first.receive(7)
+            let second = try #require(
+                TLSClient(server.connect(), isTLS12: isTLS12, resuming: first))
+            #expect(!second.isResumed)
+        }
+    }
+
     @Test func `wrong ciphers and missing authorities are told`() {
         var options = options()
         options.cipherSuites = "TLS_NOTHING"

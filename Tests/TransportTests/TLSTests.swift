@@ -73,9 +73,10 @@ final class TLSClient {
     ///   - name: what SNI asks for.
     ///   - protocols: what ALPN offers, in the form of the wire.
     ///   - own: shown if the server asks for a certificate.
+    ///   - earlier: whose session is resumed, if the server likes.
     init?(
         _ client: Client, isTLS12: Bool = false, name: String? = nil, protocols: [UInt8] = [],
-        own: Certificate? = nil
+        own: Certificate? = nil, resuming earlier: TLSClient? = nil
     ) {
         self.client = client
         if let own {
@@ -86,6 +87,10 @@ final class TLSClient {
         if let name { martlet_ssl_set_server_name(ssl, name) }
         if !protocols.isEmpty { SSL_set_alpn_protos(ssl, protocols, UInt32(protocols.count)) }
         if isTLS12 { SSL_ctrl(ssl, SSL_CTRL_SET_MAX_PROTO_VERSION, Int(TLS1_2_VERSION), nil) }
+        if let earlier, let session = SSL_get1_session(earlier.ssl) {
+            SSL_set_session(ssl, session)
+            SSL_SESSION_free(session)
+        }
         SSL_set_fd(ssl, client.descriptor)
         guard SSL_connect(ssl) == 1 else { return nil }
     }
@@ -94,6 +99,9 @@ final class TLSClient {
         SSL_free(ssl)
         SSL_CTX_free(context)
     }
+
+    /// There was no full handshake.
+    var isResumed: Bool { SSL_session_reused(ssl) == 1 }
 
     /// The common name of the server's certificate.
     var serverName: String {

@@ -15,7 +15,8 @@ extension Schema {
                     ], later: ["external", "oauthbearer", "xoauth2"])),
             doc: """
                 What smtpd, imapd and pop3d offer, under TLS only. The -plus ones are bound to the \
-                TLS connection. cram-md5 works for accounts with a secret of their own (mailctl \
+                TLS connection; they are off because programs with GNU SASL (mutt) choose them \
+                whether they can bind or not, and then cannot send. cram-md5 works for accounts with a secret of their own (mailctl \
                 account password --cram-md5).
                 """,
             aliases: ["smtpd.auth.methods"], variables: ["MAIL_SMTPD__AUTH__METHODS"]),

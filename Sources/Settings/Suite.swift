@@ -46,7 +46,7 @@ package struct ServerSettings: Sendable, Equatable {
 /// `[server.auth]`: how clients of all daemons log in.
 package struct AuthSettings: Sendable, Equatable {
     /// Lower case, in the order in which they are offered.
-    package var methods = ["plain", "login", "scram-sha-256", "scram-sha-256-plus"]
+    package var methods = ["plain", "login", "scram-sha-256"]
 
     package init() {}
 }

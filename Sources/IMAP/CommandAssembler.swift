@@ -3,10 +3,9 @@
 // From lines and literals to whole commands. RFC 3501 §4.3, §7.5; RFC 7888 (LITERAL+).
 //
 // A command is kept as it came, literals with their headers in place, so that one parser run over
-// it is enough. The message of an APPEND is never kept: it is announced and read by the session.
+// it is enough. The messages of an APPEND are never kept: `AppendReader` tells the session how to read them.
 
 import Bytes
-import Mail
 
 /// Collects one command at a time, within limits.
 package struct CommandAssembler: Sendable {
@@ -47,8 +46,8 @@ package struct CommandAssembler: Sendable {
         case command
         /// Read so many octets and hand them to `add`.
         case literal(Literal)
-        /// Everything of an APPEND but its message, which comes next, was read.
-        case message(AppendCommand, Literal)
+        /// An APPEND or REPLACE was read up to the end of the line that has its mailbox's name.
+        case message(AppendCommand)
         /// Refuse the command. The literal, if the client sends it unasked, and the rest of the
         /// command behind it are to be skipped.
         case refused(Refusal, Literal)
@@ -77,7 +76,9 @@ package struct CommandAssembler: Sendable {
     /// Takes a line without its line end.
     package mutating func add(line: Span<UInt8>) -> Step {
         octets.append(copying: line)
-        guard let literal = Self.literal(atEndOf: octets) else { return .command }
+        guard let literal = Self.literal(atEndOf: octets) else {
+            return append().map(Step.message) ?? .command
+        }
         guard let count = literal.count else {
             return .refused(.tooBig, Literal(count: .max, isSynchronizing: literal.waits))
         }
@@ -85,7 +86,7 @@ package struct CommandAssembler: Sendable {
         do {
             if let append = try AppendCommand(prefix: octets) {
                 guard count <= limits.message else { return .refused(.tooBig, announced) }
-                return .message(append, announced)
+                return .message(append)
             }
         } catch {
             return .refused(.wrong(error), announced)
@@ -96,6 +97,16 @@ package struct CommandAssembler: Sendable {
         octets.append(.cr)
         octets.append(.lf)
         return .literal(announced)
+    }
+
+    /// One without a literal on its first line. What is wrong with others their parser says.
+    private func append() -> AppendCommand? {
+        guard limits.message > 0 else { return nil }
+        do {
+            return try AppendCommand(prefix: octets)
+        } catch {
+            return nil
+        }
     }
 
     /// Takes the octets of a literal; its line goes on with the next `add(line:)`.
@@ -119,53 +130,5 @@ package struct CommandAssembler: Sendable {
             count = count * 10 + Int(digit - 0x30)
         }
         return count <= Int(Int32.max) ? (count, waits) : (nil, waits)
-    }
-}
-
-/// An APPEND up to the header of its message. RFC 3501 §6.3.11.
-package struct AppendCommand: Equatable, Sendable {
-    package var tag: [UInt8]
-    /// As the client wrote it, in modified UTF-7.
-    package var mailbox: [UInt8]
-    package var flags: NamedFlags
-    package var date: SecondsSince1970?
-
-    /// Nil if `prefix`, which ends in the header of a literal, is another command, or if that
-    /// literal is the mailbox name.
-    package init?(prefix: [UInt8]) throws(CommandError) {
-        var cursor = Cursor(prefix.span)
-        let tag = cursor.take(while: \.isTagOctet)
-        guard cursor.take(.space), cursor.take("APPEND"), cursor.take(.space) else { return nil }
-        guard !tag.isEmpty else { throw .badTag }
-        _ = cursor.skip(while: { $0 == .space })
-        if cursor.next == 0x7B, cursor.isLastLiteralHeader { return nil }
-        self.tag = tag
-        mailbox = try cursor.astring()
-        try cursor.space()
-        flags = NamedFlags()
-        if cursor.next == 0x28 {
-            flags = try cursor.flagList(parenthesesRequired: true).flags
-            try cursor.space()
-        }
-        if cursor.next == 0x22 {
-            let text = try cursor.quoted()
-            guard let parsed = InternalDate.parse(text.span) else { throw .badDate }
-            date = parsed
-            try cursor.space()
-        }
-        guard cursor.isLastLiteralHeader else { throw cursor.failure }
-    }
-}
-
-extension Cursor {
-    /// True if nothing but `{n}` or `{n+}` is left.
-    fileprivate var isLastLiteralHeader: Bool {
-        guard next == 0x7B else { return false }
-        for distance in 1..<max(1, remaining - 1) {
-            guard let octet = peek(distance), octet.isASCIIDigit || octet == 0x2B else {
-                return false
-            }
-        }
-        return peek(remaining - 1) == 0x7D
     }
 }

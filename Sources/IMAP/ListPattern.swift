@@ -19,12 +19,15 @@ package struct ListPattern: Equatable, Sendable {
 
     private let steps: [Step]
 
-    /// - Parameter pattern: reference and pattern joined, in modified UTF-7 or UTF-8. Nil if it is
-    ///   too long.
-    package init?(_ pattern: [UInt8]) {
+    /// Nil if it is too long.
+    ///
+    /// - Parameters:
+    ///   - pattern: reference and pattern joined, in modified UTF-7 or UTF-8.
+    ///   - isUTF8: it is UTF-8 (RFC 6855 §3).
+    package init?(_ pattern: [UInt8], isUTF8: Bool = false) {
         guard pattern.count <= Self.lengthLimit else { return nil }
         var steps: [Step] = []
-        for octet in ModifiedUTF7.decode(pattern) ?? pattern {
+        for octet in (isUTF8 ? nil : ModifiedUTF7.decode(pattern)) ?? pattern {
             let last = steps.last
             switch octet {
             case 0x2A:

@@ -9,6 +9,8 @@ import Mail
 /// Appends responses to a buffer that is handed over and emptied by its owner.
 package struct ResponseWriter {
     package private(set) var octets: [UInt8] = []
+    /// RFC 6855: the client reads UTF-8 in quoted strings and mailbox names.
+    package var isUTF8 = false
     /// Flags are the same for most messages in a row, so their text is made once.
     private var lastFlags: (flags: Flags, text: [UInt8])?
     /// So are dates: the quote, the day and the space behind it.
@@ -72,7 +74,9 @@ package struct ResponseWriter {
     package mutating func string(_ text: [UInt8]) {
         let quotable =
             text.count <= 1_000
-            && text.allSatisfy { $0 >= 0x20 && $0 < 0x7F && $0 != 0x22 && $0 != 0x5C }
+            && text.allSatisfy {
+                $0 >= 0x20 && $0 != 0x7F && $0 != 0x22 && $0 != 0x5C && ($0 < 0x80 || isUTF8)
+            } && (!isUTF8 || String(validating: text, as: UTF8.self) != nil)
         if quotable {
             octets.append(0x22)
             octets.append(contentsOf: text)
@@ -90,9 +94,10 @@ package struct ResponseWriter {
         write("}\r\n")
     }
 
-    /// A mailbox name as clients read it: modified UTF-7, an atom where that is usual.
+    /// A mailbox name as clients read it: modified UTF-7, or UTF-8 for those that asked for it
+    /// (RFC 6855 §3); an atom where that is usual.
     package mutating func mailbox(_ name: MailboxName) {
-        let encoded = ModifiedUTF7.encode(name.octets)
+        let encoded = isUTF8 ? name.octets : ModifiedUTF7.encode(name.octets)
         if name.isInbox {
             octets.append(contentsOf: encoded)
             return

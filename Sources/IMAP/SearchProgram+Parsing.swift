@@ -13,6 +13,7 @@ extension SearchProgram {
         if cursor.word() == "CHARSET" {
             try cursor.space()
             let charset = try cursor.astring().map(\.asciiUppercased)
+            namesCharset = true
             guard charset == Array("UTF-8") || charset == Array("US-ASCII") else {
                 throw .badCharset
             }

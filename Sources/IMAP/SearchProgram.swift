@@ -48,5 +48,8 @@ package struct SearchProgram: Equatable, Sendable {
     /// The client mentioned MODSEQ: the answer ends with the highest one (RFC 7162 §3.1.5).
     package var mentionsModSeq = false
 
+    /// It named a charset, which RFC 6855 §3 forbids behind ENABLE UTF8=ACCEPT.
+    package var namesCharset = false
+
     package init(key: SearchKey) { self.key = key }
 }

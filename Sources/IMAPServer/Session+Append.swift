@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// APPEND: a message from the client to the store, in a frame if it is short, through a staged file
-// if it is long; never all of a long one in memory. RFC 3501 §6.3.11, RFC 4315 §3.
+// APPEND and REPLACE: messages from the client, or made of parts that are here already, to the
+// store. RFC 3501 §6.3.11, RFC 4315 §3, RFC 3502, RFC 4469, RFC 3516 §4.4, RFC 6855 §4, RFC 8508.
 
 import Bytes
 import Config
-import Glibc
 import IMAP
+import MIME
 import Mail
 import StoreClient
 import Telemetry
@@ -14,65 +14,156 @@ import Transport
 import Wire
 
 extension Session {
-    /// Octets in memory at a time.
-    private static let chunk = 256 << 10
-    /// A message up to here fits a frame even if every line end grows; see `MessageBody.inlineLimit`.
-    private static let inlineFrom = MessageBody.inlineLimit / 2
+    /// Octets of all messages of one command, as a multiple of what one may have.
+    private static let groupFactor = 4
 
-    func append(
-        _ command: AppendCommand, _ literal: CommandAssembler.Literal
-    ) async throws(Failure) {
-        guard let store, let name = MailboxName(wire: command.mailbox), literal.count > 0 else {
-            if !literal.isSynchronizing { try await skipMessage(literal.count) }
-            guard store != nil else { throw .bad("Log in first") }
-            throw .no(literal.count == 0 ? "[CANNOT] Message is empty" : "[TRYCREATE] Not a name")
+    func append(_ command: AppendCommand) async throws(Failure) {
+        var reader = AppendReader(command.rest, allowsUTF8: writer.isUTF8)
+        let target: AppendTarget
+        do throws(Failure) {
+            target = try await appendTarget(command, reader)
+        } catch {
+            try await skipRest(of: reader, after: error)
+            throw error
         }
-        if literal.count > Self.chunk, literal.isSynchronizing {
+        let spool = MessageSpool(target.store, service.context)
+        do throws(Failure) {
+            try await read(into: spool, &reader)
+        } catch {
+            spool.discard()
+            try await skipRest(of: reader, after: error)
+            throw error
+        }
+        if let failure = spool.failure {
+            spool.discard()
+            throw .store(failure)
+        }
+        try await store(spool, command, target)
+    }
+
+    /// Where the messages go, and what for.
+    private struct AppendTarget {
+        var store: MailboxSession
+        var name: MailboxName
+        var replaced: ReplacedMessage?
+    }
+
+    private func appendTarget(
+        _ command: AppendCommand, _ reader: AppendReader
+    ) async throws(Failure) -> AppendTarget {
+        let store = try requireLogin()
+        var target = AppendTarget(store: store, name: try appendName(command.mailbox))
+        if let replaced = command.replaced {
+            let (_, selection) = try requireSelection()
+            guard !selection.isReadOnly else { throw .no("[READ-ONLY] Mailbox is read-only") }
+            // Numbers are those that the client knows: nothing may move before they are resolved
+            let set = SequenceSet([UIDRange(replaced.number, replaced.number)])
+            guard let uid = try uids(set, byUID: replaced.byUID, in: selection).first else {
+                throw .no("[EXPUNGEISSUED] No such message")
+            }
+            target.replaced = ReplacedMessage(mailbox: selection.view.id, uid: uid)
+        }
+        if let literal = CommandAssembler.literal(atEndOf: reader.line), literal.waits,
+            (literal.count ?? 0) > MessageSpool.chunk
+        {
             // Better now than after megabytes
             do throws(StoreFailure) {
-                _ = try await store.status(name)
+                _ = try await store.status(target.name)
             } catch {
                 throw appendFailure(error)
             }
         }
-        if literal.isSynchronizing { connection.write("+ Ready for the message\r\n") }
-        let body =
-            literal.count <= Self.inlineFrom
-            ? try await readInline(literal.count) : try await readStaged(literal.count, store)
-        guard try await endsHere() else {
-            if case .staged(let token) = body { store.unstage(token) }
-            throw .bad("One message per APPEND")
-        }
-        let appended: (uidValidity: UInt32, uid: UInt32)
-        do throws(StoreFailure) {
-            appended = try await store.append(
-                name, flags: command.flags, date: command.date, body: body)
+        return target
+    }
+
+    private func appendName(_ wire: [UInt8]) throws(Failure) -> MailboxName {
+        do throws(Failure) {
+            return try mailboxName(wire)
         } catch {
-            throw appendFailure(error)
+            throw .no("[TRYCREATE] Not a name")
         }
-        service.metrics.messagesAppended.increment()
-        viewIsBehind()
-        if case .selected(_, let selection) = state, selection.name == name {
-            try await synchronize(expunges: true)
-        }
-        writer.write(command.tag)
-        writer.write(" OK [APPENDUID ")
-        writer.write(appended.uidValidity)
-        writer.write(" ")
-        writer.write(appended.uid)
-        writer.write("] APPEND completed\r\n")
     }
 
     private func appendFailure(_ failure: StoreFailure) -> Failure {
         failure == .noSuchMailbox ? .no("[TRYCREATE] No such mailbox") : .store(failure)
     }
 
-    private func skipMessage(_ count: Int) async throws(Failure) {
-        try await reading { () async throws(End) in try await skip(count) }
+    /// The client sends what it announced without waiting, whatever became of the command.
+    private func skipRest(of reader: AppendReader, after failure: Failure) async throws(Failure) {
+        switch failure {
+        case .connection, .over: return
+        case .store, .no, .bad: break
+        }
+        guard let literal = CommandAssembler.literal(atEndOf: reader.line), !literal.waits else {
+            return
+        }
+        try await reading { () async throws(End) in try await skip(literal.count ?? .max) }
     }
 
-    /// True if nothing follows the message on its line.
-    private func endsHere() async throws(Failure) -> Bool {
+    // MARK: - Reading
+
+    /// Reads the whole command. When it throws, the literal at the end of `reader.line`, if any,
+    /// was not read.
+    private func read(
+        into spool: MessageSpool, _ reader: inout AppendReader
+    ) async throws(Failure) {
+        while true {
+            switch try step(&reader) {
+            case .begin(let flags, let date):
+                guard spool.messages.count < WireLimit.groupedMessages else {
+                    throw .no("[LIMIT] Too many messages in one command")
+                }
+                spool.begin(flags, date)
+            case .literal(let literal, let isBinary):
+                try checkRoom(for: literal.count, spool)
+                if literal.isSynchronizing { connection.write("+ Ready for the message\r\n") }
+                var fault: Failure?
+                if isBinary {
+                    fault = try await readBinary(literal.count, into: spool)
+                } else {
+                    try await readText(literal.count, into: spool)
+                }
+                reader.add(line: try await appendLine())
+                if let fault { throw fault }
+            case .urlLiteral(let literal):
+                guard literal.count <= MessageURL.limit else {
+                    throw .no("[TOOBIG] URL is too long")
+                }
+                if literal.isSynchronizing { connection.write("+ OK\r\n") }
+                reader.add(
+                    url: try await reading { () async throws(End) in
+                        try await read(exactly: literal.count)
+                    })
+                reader.add(line: try await appendLine())
+            case .url(let url): try await append(url, to: spool)
+            case .end:
+                guard spool.messageCount > 0 else { throw .no("[CANNOT] Message is empty") }
+                spool.end()
+            case .done: return
+            }
+        }
+    }
+
+    private func step(_ reader: inout AppendReader) throws(Failure) -> AppendReader.Step {
+        do throws(CommandError) {
+            return try reader.next()
+        } catch {
+            throw .bad(Failure.text(error))
+        }
+    }
+
+    /// RFC 4469 §4: TOOBIG.
+    func checkRoom(for count: Int, _ spool: MessageSpool) throws(Failure) {
+        let limit = service.maxMessageSize
+        guard count <= limit, spool.messageCount + count <= limit else {
+            throw .no("[TOOBIG] Message is too long")
+        }
+        guard spool.count + count <= limit * Self.groupFactor else {
+            throw .no("[LIMIT] Too much in one command")
+        }
+    }
+
+    private func appendLine() async throws(Failure) -> [UInt8] {
         try await reading { () async throws(End) in
             switch try await readLine(limit: Self.commandLimit) {
             case .line: break
@@ -80,21 +171,47 @@ extension Session {
             case .closed: throw .closed
             case .draining: throw .draining
             }
-            let rest = connection.withLine { [UInt8](copying: $0) }
-            if rest.allSatisfy({ $0 == .space }) { return true }
-            if let more = CommandAssembler.literal(atEndOf: rest), !more.waits {
-                try await skip(more.count ?? .max)
-            }
-            return false
+            return connection.withLine { [UInt8](copying: $0) }
         }
     }
 
-    private func readInline(_ count: Int) async throws(Failure) -> MessageBody {
-        try await reading { () async throws(End) in
-            var message: [UInt8] = []
-            var endings = LineEndings()
-            try await receive(count) { endings.append($0, to: &message) }
-            return .inline(message)
+    private func readText(_ count: Int, into spool: MessageSpool) async throws(Failure) {
+        var left = count
+        while left > 0 {
+            let part = min(left, MessageSpool.chunk)
+            var chunk: [UInt8] = []
+            try await reading { () async throws(End) in
+                try await receive(part) { spool.append($0, to: &chunk) }
+            }
+            left -= part
+            await spool.write(chunk)
+        }
+    }
+
+    /// RFC 3516 §4.4: parts that are binary become base64, so that every client can read them.
+    ///
+    /// - Returns: why the message cannot be kept.
+    private func readBinary(
+        _ count: Int, into spool: MessageSpool
+    ) async throws(Failure) -> Failure? {
+        var recoder = BinaryRecoder()
+        var left = count
+        while left > 0 {
+            let part = min(left, MessageSpool.chunk)
+            var chunk: [UInt8] = []
+            try await reading { () async throws(End) in
+                try await receive(part) { recoder.recode($0, into: &chunk) }
+            }
+            left -= part
+            await spool.write(chunk)
+        }
+        var rest: [UInt8] = []
+        recoder.finish(into: &rest)
+        await spool.write(rest)
+        switch recoder.fault {
+        case nil: return nil
+        case .notText: return .no("[UNKNOWN-CTE] NUL or a lone CR or LF in what is not binary")
+        case .tooComplex: return .no("[LIMIT] Message is too complex")
         }
     }
 
@@ -121,60 +238,57 @@ extension Session {
         guard more else { throw .closed }
     }
 
-    /// Writes the message to a file that the store lent, on a worker, a chunk at a time.
-    ///
-    /// A failure to write does not stop the reading: the client must be able to go on afterwards.
-    private func readStaged(
-        _ count: Int, _ store: MailboxSession
-    ) async throws(Failure) -> MessageBody {
-        let staged: StagedFile
+    // MARK: - Storing
+
+    private func store(
+        _ spool: MessageSpool, _ command: AppendCommand, _ target: AppendTarget
+    ) async throws(Failure) {
+        let (store, name) = (target.store, target.name)
+        let messages = spool.messages
+        let body = spool.takeBody()
+        let uidValidity: UInt32
+        var uids: [UInt32] = []
         do throws(StoreFailure) {
-            staged = try await store.stage()
-        } catch {
-            try await skipMessage(count)
-            throw .store(error)
-        }
-        let token = staged.token
-        let descriptor = staged.file.rawValue
-        var isWritten = true
-        var left = count
-        var endings = LineEndings()
-        do throws(Failure) {
-            while left > 0 {
-                let part = min(left, Self.chunk)
-                var chunk: [UInt8] = []
-                try await reading { () async throws(End) in
-                    try await receive(part) { endings.append($0, to: &chunk) }
-                }
-                left -= part
-                guard isWritten else { continue }
-                let octets = chunk
-                isWritten = await service.context.workers.run { writeAll(octets, to: descriptor) }
+            if messages.count == 1, target.replaced == nil {
+                let appended = try await store.append(
+                    name, flags: messages[0].flags, date: messages[0].date, body: body)
+                (uidValidity, uids) = (appended.uidValidity, [appended.uid])
+            } else {
+                let appended = try await store.append(
+                    name, messages, body, replacing: target.replaced)
+                (uidValidity, uids) = (appended.uidValidity, appended.uids)
             }
         } catch {
-            store.unstage(token)
-            throw error
+            if error == .badStage, target.replaced != nil {
+                throw .no("[EXPUNGEISSUED] The message is gone")
+            }
+            throw appendFailure(error)
         }
-        guard isWritten else {
-            store.unstage(token)
-            _ = try await endsHere()
-            throw .store(.unavailable)
+        service.metrics.messagesAppended.increment(by: UInt64(uids.count))
+        viewIsBehind()
+        if target.replaced != nil {
+            // RFC 8508 §4: told before the old one is seen to go
+            writer.write("* OK ")
+            writeAppended(uidValidity, uids)
+            writer.write("Replacement is here\r\n")
+            try await synchronize(expunges: true)
+            writer.line(command.tag, "OK REPLACE completed")
+            return
         }
-        return .staged(token)  // the descriptor is closed here, before the store is told
+        if case .selected(_, let selection) = state, selection.name == name {
+            try await synchronize(expunges: true)
+        }
+        writer.write(command.tag)
+        writer.write(" OK ")
+        writeAppended(uidValidity, uids)
+        writer.write("APPEND completed\r\n")
     }
-}
 
-/// Writes everything. False on an error: disk full, mostly.
-private func writeAll(_ octets: [UInt8], to descriptor: Int32) -> Bool {
-    var done = 0
-    while done < octets.count {
-        let written = unsafe octets.withUnsafeBytes { buffer in
-            unsafe write(
-                descriptor, buffer.baseAddress?.advanced(by: done), buffer.count - done)
-        }
-        if written < 0, errno == EINTR { continue }
-        guard written > 0 else { return false }
-        done += written
+    private func writeAppended(_ uidValidity: UInt32, _ uids: [UInt32]) {
+        writer.write("[APPENDUID ")
+        writer.write(uidValidity)
+        writer.write(" ")
+        writer.with { SequenceSet.append(inOrder: uids, to: &$0) }
+        writer.write("] ")
     }
-    return true
 }

@@ -88,8 +88,9 @@ extension Session {
         }
         writer.write(
             """
-             IDLE NAMESPACE UIDPLUS MOVE UNSELECT CONDSTORE CHILDREN SPECIAL-USE \
-            CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE WITHIN QUOTA \
+             BINARY CATENATE IDLE MULTIAPPEND NAMESPACE UIDPLUS MOVE UNSELECT CONDSTORE CHILDREN SPECIAL-USE \
+            CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE WITHIN REPLACE \
+            URL-PARTIAL UTF8=ACCEPT QUOTA \
             QUOTA=RES-STORAGE QUOTA=RES-MESSAGE OBJECTID PREVIEW SAVEDATE SNIPPET=FUZZY \
             UNAUTHENTICATE APPENDLIMIT=
             """)
@@ -97,10 +98,14 @@ extension Session {
         if service.settings.xlist { writer.write(" XLIST") }
     }
 
-    /// RFC 5161. Only CONDSTORE can be turned on; others are not an error.
+    /// RFC 5161. CONDSTORE and UTF8=ACCEPT can be turned on; others are not an error.
     private func enable(_ tag: [UInt8], _ names: [String]) throws(Failure) {
         _ = try requireLogin()
         writer.write("* ENABLED")
+        if names.contains("UTF8=ACCEPT") {
+            writer.isUTF8 = true
+            writer.write(" UTF8=ACCEPT")
+        }
         if names.contains("CONDSTORE") {
             writer.write(" CONDSTORE")
             writer.write("\r\n")

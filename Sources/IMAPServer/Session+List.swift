@@ -22,7 +22,9 @@ extension Session {
         }
         var patterns: [ListPattern] = []
         for pattern in command.patterns {
-            guard let prepared = ListPattern(command.reference + pattern) else { continue }
+            guard
+                let prepared = ListPattern(command.reference + pattern, isUTF8: writer.isUTF8)
+            else { continue }
             patterns.append(prepared)
         }
         let mailboxes = try await asking { () async throws(StoreFailure) in

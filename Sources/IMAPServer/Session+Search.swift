@@ -15,6 +15,7 @@ extension Session {
         _ tag: [UInt8], _ program: SearchProgram, byUID: Bool
     ) async throws(Failure) {
         _ = try requireSelection()
+        if writer.isUTF8, program.namesCharset { throw .bad("No charset with UTF8=ACCEPT") }
         if program.mentionsModSeq { enableCondstore() }
         // Also a UID SEARCH may have numbers in it, which must not move before they are resolved
         try await synchronize(expunges: false)

@@ -200,12 +200,13 @@ extension FetchAnswer {
     }
 }
 
-/// Reads the first `count` octets of a file. Nil if there are fewer, or on an error.
-func readFile(_ descriptor: Int32, count: Int) -> [UInt8]? {
+/// Reads `count` octets of a file. Nil if there are fewer, or on an error.
+func readFile(_ descriptor: Int32, from offset: Int = 0, count: Int) -> [UInt8]? {
     let octets = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
         while filled < count {
             let read = unsafe pread(
-                descriptor, buffer.baseAddress?.advanced(by: filled), count - filled, filled)
+                descriptor, buffer.baseAddress?.advanced(by: filled), count - filled,
+                offset + filled)
             if read < 0, errno == EINTR { continue }
             guard read > 0 else { break }
             filled += read

@@ -17,6 +17,7 @@ extension Session {
         if service.largeMessage?.owner === self { service.largeMessage = nil }
         // RFC 8437 §2: what ENABLE turned on is off again
         condstore = false
+        writer.isUTF8 = false
         writer.keywordsChanged()
         state = .notAuthenticated
         beginsAgain()

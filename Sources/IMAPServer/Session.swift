@@ -257,12 +257,12 @@ final class Session {
             case .literal(let literal):
                 if literal.isSynchronizing { connection.write("+ OK\r\n") }
                 assembler.add(literal: try await read(exactly: literal.count))
-            case .message(let append, let literal):
+            case .message(let append):
                 assembler.reset()
                 commandCount += 1
-                try await answer(append.tag, "APPEND", service.context.now) {
+                try await answer(append.tag, append.name, service.context.now) {
                     () async throws(Failure) in
-                    try await self.append(append, literal)
+                    try await self.append(append)
                 }
                 return false
             case .refused(let refusal, let literal):
@@ -456,7 +456,8 @@ extension Session {
 
     /// Turns a name as the client wrote it into a name.
     func mailboxName(_ octets: [UInt8]) throws(Failure) -> MailboxName {
-        guard let name = MailboxName(wire: octets) else {
+        // RFC 6855 §3: no modified UTF-7 then
+        guard let name = writer.isUTF8 ? MailboxName(octets) : MailboxName(wire: octets) else {
             throw .no("[CANNOT] Not a valid mailbox name")
         }
         return name

@@ -284,43 +284,16 @@ struct CommandAssemblerTests {
         #expect(Bool(false), "40 KB were taken from a stranger")
     }
 
-    @Test func `an APPEND is announced before its message`() throws {
-        var assembler = CommandAssembler(limits: open)
-        let line = "A1 APPEND \"Sent Mail\" (\\Seen $x) \"17-Jul-1996 02:44:25 -0700\" {310}"
-        guard case .message(let append, let literal) = step(&assembler, line) else {
-            return #expect(Bool(false))
-        }
-        #expect(literal == .init(count: 310, isSynchronizing: true))
-        #expect(append.mailbox == Array("Sent Mail") && append.date == 837_596_665)
-        #expect(append.flags == NamedFlags(system: .seen, keywords: [Array("$x")]))
+    @Test func `an APPEND before login is none`() {
+        var assembler = CommandAssembler(limits: .beforeLogin)
+        #expect(step(&assembler, "A1 APPEND INBOX CATENATE (URL x)") == .command)
     }
 
-    @Test func `the mailbox of an APPEND may be a literal itself`() {
-        var assembler = CommandAssembler(limits: open)
-        #expect(
-            step(&assembler, "A1 APPEND {5+}")
-                == .literal(.init(count: 5, isSynchronizing: false)))
-        assembler.add(literal: Array("INBOX"))
-        guard case .message(let append, let literal) = step(&assembler, " {1048576+}") else {
-            return #expect(Bool(false))
-        }
-        #expect(append.mailbox == Array("INBOX") && literal.count == 1 << 20)
-    }
-
-    @Test func `an APPEND that is too long or wrong is refused`() {
+    @Test func `an APPEND that is too long is refused`() {
         var assembler = CommandAssembler(limits: open)
         #expect(
             step(&assembler, "A1 APPEND INBOX {1048577}")
                 == .refused(.tooBig, .init(count: 1_048_577, isSynchronizing: true)))
-        assembler.reset()
-        guard
-            case .refused(.wrong, _) = step(&assembler, "A1 APPEND INBOX (\\Seen {10}")
-        else { return #expect(Bool(false)) }
-        assembler.reset()
-        guard
-            case .refused(.wrong(.badDate), _) = step(
-                &assembler, "A1 APPEND INBOX \"31-Feb-2020 00:00:00 +0000\" {10}")
-        else { return #expect(Bool(false)) }
     }
 
     @Test(arguments: ["a {x}", "a {}", "a {1", "a 1}", "{5}x", "a {+}", "}", ""])

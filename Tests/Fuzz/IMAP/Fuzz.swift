@@ -72,11 +72,52 @@ private func assemble(_ octets: [UInt8]) {
             guard rest.count >= literal.count else { return }
             assembler.add(literal: Array(rest.prefix(literal.count)))
             rest = rest.dropFirst(literal.count)
-        case .message(_, let literal):
-            guard literal.count <= limits.message else { fatalError("limit passed") }
-            rest = rest.dropFirst(literal.count)
+        case .message(let append):
+            append.read(&rest)
             assembler.reset()
         case .refused: assembler.reset()
         }
+    }
+}
+
+extension AppendCommand {
+    /// Messages as a session would read them.
+    fileprivate func read(_ input: inout ArraySlice<UInt8>) {
+        var reader = AppendReader(rest, allowsUTF8: true)
+        var open = false
+        while true {
+            guard let step = try? reader.next() else { return }
+            switch step {
+            case .begin:
+                guard !open else { fatalError("a message in a message") }
+                open = true
+            case .end:
+                guard open else { fatalError("an end without a beginning") }
+                open = false
+            case .url(let url):
+                guard open else { fatalError("a part of nothing") }
+                _ = MessageURL(url)
+            case .literal(let literal, _):
+                guard open, skip(literal.count, &input, &reader) != nil else { return }
+            case .urlLiteral(let literal):
+                guard open, let url = skip(literal.count, &input, &reader) else { return }
+                reader.add(url: url)
+            case .done:
+                guard !open else { fatalError("a message without an end") }
+                return
+            }
+        }
+    }
+
+    private func skip(
+        _ count: Int, _ input: inout ArraySlice<UInt8>, _ reader: inout AppendReader
+    ) -> [UInt8]? {
+        guard input.count >= count else { return nil }
+        let literal = Array(input.prefix(count))
+        input = input.dropFirst(count)
+        guard let end = input.firstIndex(of: 0x0A) else { return nil }
+        reader.add(line: Array(input[..<end]))
+        input = input[(end + 1)...]
+        return literal
     }
 }

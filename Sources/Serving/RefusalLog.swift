@@ -36,7 +36,7 @@ package final class RefusalLog: Sendable {
     }
 
     /// A period ends. Called every ten seconds.
-    func sumUp() {
+    package func sumUp() {
         let suppressed = endPeriod()
         guard suppressed > 0 else { return }
         Log.warn("more connections refused", [LogField("count", suppressed)])

@@ -38,6 +38,10 @@ func tests(_ name: String, _ uses: [Target.Dependency]) -> Target {
 
 let package = Package(
     name: "martlet",
+    products: [
+        // The SMTP server for programs of others; the daemons are products without being named.
+        .library(name: "MartletSMTP", targets: ["MartletSMTP"])
+    ],
     targets: [
         // 0 · C libraries, as module maps only; CToml is the one compiled shim (toml++ is C++)
         .systemLibrary(name: "CLinux"),
@@ -112,6 +116,14 @@ let package = Package(
                 "Store", "Daemon",
             ]),
 
+        // The only target with anything public in it: docs/library.md
+        server(
+            "MartletSMTP",
+            [
+                "Bytes", "Mail", "Network", "SMTP", "SASL", "Wire", "Settings", "Telemetry",
+                "Transport", "StoreClient", "Serving", "SMTPServer",
+            ]),
+
         // 4 · programs: one server each
         program("smtpd", ["Daemon", "SMTPServer"]),
         program("imapd", ["Daemon", "IMAPServer"]),
@@ -152,6 +164,7 @@ let package = Package(
                 "SMTPServer", "SMTP", "StoreClient", "Wire", "Telemetry", "Transport", "Config",
                 "Daemon", "Serving", "Mail", "Network", "Bytes", "CLinux",
             ]),
+        tests("MartletSMTPTests", ["MartletSMTP", "CLinux"]),
         tests(
             "StoreServerTests",
             [

@@ -32,14 +32,14 @@ final class MessageCollector {
     private var scanned = 0
     private var isDiscarding = false
     private var writer: StageWriter?
-    private let store: DeliveryClient
+    private let store: any Backend
     private let workers: Workers
     /// Makes what goes in front, when the header is known.
     private let prefix: (MessageCollector) -> [UInt8]
 
     /// - Parameter isSubmission: the header is read, and Bcc taken out of it.
     init(
-        store: DeliveryClient, workers: Workers, expecting count: Int, isSubmission: Bool,
+        store: any Backend, workers: Workers, expecting count: Int, isSubmission: Bool,
         prefix: @escaping (MessageCollector) -> [UInt8]
     ) {
         self.isSubmission = isSubmission

@@ -39,7 +39,7 @@ enum RateLimit: Equatable, Sendable, CaseIterable {
 }
 
 /// The buckets. One for the process.
-final class Rates: Sendable {
+package final class Rates: Sendable {
     private static let hour: UInt64 = 3_600_000_000_000
     private static let day = 24 * hour
 
@@ -52,6 +52,8 @@ final class Rates: Sendable {
     }
 
     private let tables = Mutex(Tables())
+
+    package init() {}
 
     /// A transaction begins.
     ///

@@ -59,7 +59,7 @@ extension SMTP.Reply {
     static let notYourAuthor = SMTP.Reply(
         550, (5, 7, 1), "From or Sender not owned by the authenticated user")
     static let mailboxDisabled = SMTP.Reply(550, (5, 2, 1), "Mailbox disabled")
-    static let tryAgain = SMTP.Reply(451, (4, 3, 0), "Mail system temporarily unavailable")
+    package static let tryAgain = SMTP.Reply(451, (4, 3, 0), "Mail system temporarily unavailable")
     static let relayingDenied = SMTP.Reply(
         554, (5, 7, 1), "Client host rejected: Access denied")
     /// For those who may relay: there is no queue yet, and mail is never taken that cannot be sent.

@@ -5,7 +5,7 @@
 import Telemetry
 
 /// Instruments that all loops share.
-struct SMTPMetrics: Sendable {
+package struct SMTPMetrics: Sendable {
     let connections: Counter
     let active: Gauge
     let tlsConnections: Counter
@@ -17,7 +17,7 @@ struct SMTPMetrics: Sendable {
     let commandSeconds: Histogram
     let deliverySeconds: Histogram
 
-    init(_ metrics: Metrics) {
+    package init(_ metrics: Metrics) {
         connections = metrics.counter(
             "smtpd_connections_total", help: "Connections accepted.", labels: ["listener", "ip"])
         active = metrics.gauge(

@@ -28,18 +28,20 @@ extension Program {
 }
 
 /// Everything that the sessions of one loop share. Not Sendable.
-final class SMTPService: LoopService {
+package final class SMTPService: LoopService {
     let context: LoopContext
     let metrics: SMTPMetrics
-    let store: DeliveryClient
+    /// Whoever owns the mail.
+    package let backend: any Backend
     let rates: Rates
     let front: Front
     private(set) var settings: ServiceSettings
-    private(set) var activeSessions = 0
+    package private(set) var activeSessions = 0
 
-    init(
+    /// - Parameter backend: nil: msgstored at the path that the settings name.
+    package init(
         context: LoopContext, suite: Suite, census: Census, rates: Rates, metrics: SMTPMetrics,
-        registry: Metrics = .shared
+        registry: Metrics = .shared, backend: (any Backend)? = nil
     ) {
         self.context = context
         self.rates = rates
@@ -47,17 +49,19 @@ final class SMTPService: LoopService {
         front = Front("smtpd", census: census, metrics: registry)
         front.reload(suite.server)
         let path = suite.server.socketPath(Door.deliver.socketName)
-        store = DeliveryClient(
-            StoreLink(context: context, door: .deliver, path: path, program: "smtpd"))
+        self.backend =
+            backend
+            ?? DeliveryClient(
+                StoreLink(context: context, door: .deliver, path: path, program: "smtpd"))
         settings = ServiceSettings(suite)
     }
 
-    func reload(_ suite: Suite) {
+    package func reload(_ suite: Suite) {
         front.reload(suite.server)
         settings = ServiceSettings(suite, keeping: settings.tls)
     }
 
-    func serve(_ connection: Connection) async {
+    package func serve(_ connection: Connection) async {
         let settings = settings
         let name = connection.listener
         // A reload removed the listener while the client was waiting at its socket.

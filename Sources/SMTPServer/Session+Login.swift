@@ -41,7 +41,7 @@ extension Session {
                 exporter: connection.tlsExporter, serverEndPoint: connection.tlsServerEndPoint),
             offersBinding: mechanisms.contains { $0.rawValue.hasSuffix("-PLUS") },
             certificateName: certificateName ?? [])
-        let outcome = try await service.store.logIn(attempt) {
+        let outcome = try await service.backend.logIn(attempt, self) {
             challenge async throws(ConnectionError) in try await self.answer(to: challenge)
         }
         switch outcome {
@@ -115,7 +115,7 @@ extension Session {
     func checkSender(_ address: EmailAddress) async -> Next {
         guard let handle else { preconditionFailure("an account without a login") }
         do throws(StoreFailure) {
-            if try await service.store.maySend(handle, as: address) {
+            if try await service.backend.maySend(handle, as: address) {
                 return .action(machine.senderChecked(.senderOK))
             }
             let action = machine.senderChecked(.notYourAddress)
@@ -144,7 +144,15 @@ extension Session {
         }
         do throws(StoreFailure) {
             let size = machine.envelope?.parameters.size ?? 0
-            let status = try await service.store.recipient(address, size: UInt64(size))
+            let verdict = try await service.backend.recipient(address, size: UInt64(size), self)
+            let status: RecipientStatus
+            switch verdict {
+            case .status(let known): status = known
+            case .refused(let reply):
+                logRejected(
+                    reply, reason: "policy", domain: address.domain, rcpt: address.octets)
+                return .action(machine.recipientChecked(address, reply))
+            }
             if status == .notLocal { return .action(refuseRelay(address)) }
             let reply = SMTP.Reply.recipient(
                 status, isFullTemporary: settings.isFullTemporary)

@@ -177,12 +177,16 @@ extension Session {
                 return reply
             }
             let body = try await collector.finish()
-            try await service.store.deliver(
+            let refusal = try await service.backend.deliver(
                 Delivery(
                     id: messageID, session: id, sender: envelope.from,
                     recipients: envelope.recipients, body: body, terms: terms(envelope),
-                    recipientTerms: envelope.recipientTerms))
+                    recipientTerms: envelope.recipientTerms), self)
             let took = (service.context.now - began).seconds
+            if let refusal {
+                service.metrics.deliverySeconds.observe(took, ["failure"])
+                return refuse(refusal, "policy", envelope)
+            }
             service.metrics.deliverySeconds.observe(took, ["success"])
             logAccepted(messageID, envelope, size: collector.size, took: took)
             return .accepted(messageID)
@@ -212,7 +216,7 @@ extension Session {
             return refuse(.badAuthor, "author-syntax", envelope)
         }
         for sender in submission.senders
-        where try await !service.store.maySend(handle, as: sender) {
+        where try await !service.backend.maySend(handle, as: sender) {
             return refuse(.notYourAuthor, "author-not-owned", envelope)
         }
         return nil
@@ -249,7 +253,7 @@ extension Session {
             envelope.recipients.count == 1 ? envelope.recipientTerms : [])
         let received = trace.received
         return MessageCollector(
-            store: service.store, workers: service.context.workers,
+            store: service.backend, workers: service.context.workers,
             expecting: envelope.parameters.size ?? 4_096, isSubmission: account != nil
         ) { collector in
             let header = collector.scanner

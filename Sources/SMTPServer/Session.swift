@@ -14,7 +14,7 @@ import Transport
 import Wire
 
 /// Drives one connection. Lives on the loop that accepted it.
-final class Session {
+package final class Session {
     /// What follows an action.
     enum Next {
         case action(ServerMachine.Action)
@@ -69,13 +69,17 @@ final class Session {
             Log.debug("connection lost", fields([LogField("reason", "\(error)")]))
         }
         chunked?.collector.abandon()
-        if let handle { service.store.logout(handle) }
+        if let handle { service.backend.logout(handle) }
     }
 
     private func converse() async throws(ConnectionError) {
         if listener?.tlsImplicit ?? false {
             guard let tls = settings.tls else { return }
             try await startTLS(tls)
+        }
+        if let reply = await service.backend.connected(self) {
+            reject(reply, reason: "policy")
+            return
         }
         // Nobody may speak before the greeting; spam software that cannot wait does.
         if await connection.wait(within: .zero) == .input {
@@ -101,7 +105,7 @@ final class Session {
                 return
             }
             let began = service.context.now
-            let (name, action) = nextAction()
+            let (name, action) = await nextAction()
             let goesOn = try await perform(action)
             service.metrics.commandSeconds.observe(
                 (service.context.now - began).seconds, [name])
@@ -129,16 +133,20 @@ final class Session {
     }
 
     /// The last line, parsed and put to the machine; with its name for the metrics.
-    private func nextAction() -> (String, ServerMachine.Action) {
+    private func nextAction() async -> (String, ServerMachine.Action) {
         do throws(CommandError) {
             let command = try connection.withLine { line throws(CommandError) in
                 try Command(line)
             }
             let action = machine.received(command)
-            if case .mail(let from, _) = command, machine.envelope != nil,
-                let limit = rateOfMessages(from)
-            {
-                return (command.name, machine.limited(limit.reply))
+            if case .mail(let from, let parameters) = command, machine.envelope != nil {
+                if let limit = rateOfMessages(from) {
+                    return (command.name, machine.limited(limit.reply))
+                }
+                if let reply = await service.backend.sender(from, size: parameters.size, self) {
+                    logRejected(reply, reason: "policy")
+                    return (command.name, machine.limited(reply))
+                }
             }
             return (command.name, action)
         } catch {

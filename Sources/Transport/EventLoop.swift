@@ -157,6 +157,8 @@ package class EventTarget {
         forEachConnection { $0.kill() }
         runReady(&batch)
         watchers = []
+        // What lives on the loop knows the loop.
+        contextIfMade?.attachment = nil
         contextIfMade = nil
         reactorIfMade = nil
     }

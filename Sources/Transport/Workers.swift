@@ -69,8 +69,8 @@ import Glibc
         }
     }
 
-    /// Runs `body` on a thread, in order with what else that lane has; nobody waits for it.
-    package func post(lane: Int, _ body: @escaping @Sendable () -> Void) { enqueue(lane, body) }
+    /// Runs `body` on a thread, in order with what else that lane has (nil: on any); nobody waits.
+    package func post(lane: Int?, _ body: @escaping @Sendable () -> Void) { enqueue(lane, body) }
 
     private func enqueue(_ lane: Int?, _ job: @escaping Job) {
         unsafe pthread_mutex_lock(mutex)

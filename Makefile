@@ -26,7 +26,7 @@ scale:         ; Tests/Scale/run --bin .build/release --times
 attack:        ; Tests/Scale/attack --bin .build/release --times
 units:         ; tools/check-units
 system:        ; Tests/System/systemd.sh .build/release
-fmt:           ; $(SWIFT) format --in-place --parallel --recursive Package.swift Sources Tests
+fmt:           ; $(SWIFT) format --in-place --parallel --recursive Package.swift Sources Tests Examples/Sources
 lint:          ; tools/lint
 check:         ; .ci/run
 hooks:         ; git config core.hooksPath tools/hooks

@@ -65,7 +65,7 @@ public struct Listener: Sendable, Hashable {
 public struct Certificate: Sendable, Hashable {
     /// The oldest version that is spoken.
     public enum Version: Sendable {
-        /// RFC 5246 with ciphers that are still good.
+        /// With ciphers that are still good.
         case tls12
         /// RFC 8446.
         case tls13

@@ -34,16 +34,13 @@ final class Client {
     deinit { close(descriptor) }
 
     func send(_ text: String) {
-        let octets = Array(text.utf8)
-        var sent = 0
-        while sent < octets.count {
-            let count = octets.withUnsafeBytes {
-                Glibc.send(
-                    descriptor, $0.baseAddress! + sent, octets.count - sent,
-                    Int32(MSG_NOSIGNAL))
+        var rest = Array(text.utf8)[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes {
+                Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
             }
             guard count > 0 else { return }
-            sent += count
+            rest = rest.dropFirst(count)
         }
     }
 

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// receive DIRECTORY CHAIN KEY: keeps what is for example.test, or from alice, as files.
+// receive DIRECTORY CHAIN KEY OFFSET: keeps what is for example.test, or from alice, as files. The
+// ports are OFFSET + 25, 587 and 465.
 
 import Foundation
 import MartletSMTP
 
 let directory = URL(filePath: CommandLine.arguments[1])
+let offset = Int(CommandLine.arguments[4]) ?? 3_000
 let server = MailServer(
     hostname: "mx.example.test",
     listeners: [
-        .smtp(host: "127.0.0.1", port: 3025), .submission(host: "127.0.0.1", port: 3587),
-        .submissions(host: "127.0.0.1", port: 3465),
+        .smtp(host: "127.0.0.1", port: offset + 25),
+        .submission(host: "127.0.0.1", port: offset + 587),
+        .submissions(host: "127.0.0.1", port: offset + 465),
     ],
     certificate: Certificate(
         chainFile: CommandLine.arguments[2], keyFile: CommandLine.arguments[3]),

@@ -30,6 +30,11 @@ extension Connection {
         var until: UInt64 = 0
         while true {
             if let failure { throw failure }
+            if owesTooMuch {
+                // Lines that are here already wait, too.
+                if until == 0 { until = deadline(within) }
+                try await awaitPeer(until: until)
+            }
             if let result = scanLine(limit: limit, end: end) {
                 linesInARow += 1
                 if linesInARow > Self.linesBeforeYield { await yieldTurn() }
@@ -203,10 +208,8 @@ extension Connection {
         if pendingOutput > 0 {
             pump()
             if let failure { throw failure }
-            // Between daemons both sides may have much to send; there, writers wait in flush.
-            if !isUnix, pendingOutput > Self.outputBeforeReading {
-                let target = sent + UInt64(pendingOutput - Self.outputBeforeReading)
-                try await awaitSent(target, until: until)
+            if owesTooMuch {
+                try await awaitPeer(until: until)
                 return
             }
         }
@@ -220,6 +223,19 @@ extension Connection {
         let timedOut = await suspendReader(kind, until: until)
         if let failure { throw failure }
         if timedOut { throw .timedOut }
+    }
+
+    /// The peer has left more unread than we keep for it. Between daemons both sides may have much to
+    /// send; there, writers wait in flush.
+    private var owesTooMuch: Bool { !isUnix && pendingOutput > Self.outputBeforeReading }
+
+    /// Waits until the peer has read enough of what it asked for.
+    private func awaitPeer(until: UInt64) async throws(ConnectionError) {
+        pump()
+        if let failure { throw failure }
+        guard owesTooMuch else { return }
+        try await awaitSent(
+            sent + UInt64(pendingOutput - Self.outputBeforeReading), until: until)
     }
 
     private func readMore(limit: Int) async throws(ConnectionError) {

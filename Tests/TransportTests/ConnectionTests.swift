@@ -81,6 +81,29 @@ import Transport
         #expect(served.load(ordering: .relaxed) < 100_000)
     }
 
+    @Test func `lines that are here already wait until replies are read`() throws {
+        let served = Atomic(0)
+        let server = try TestServer { connection, _ in
+            let reply = [UInt8](repeating: 0x2B, count: 4_096)
+            do throws(ConnectionError) {
+                while try await connection.readLine(limit: 100, end: .crlf, within: .seconds(5))
+                    == .line
+                {
+                    connection.write(reply)
+                    served.wrappingAdd(1, ordering: .relaxed)
+                }
+            } catch {
+                connection.kill()
+            }
+        }
+        let client = try server.connect()
+        // 30 KB, read at once, that ask for 40 MB.
+        client.send(String(repeating: "x\r\n", count: 10_000))
+        usleep(300_000)
+        #expect(served.load(ordering: .relaxed) < 5_000)
+        #expect(client.receive(10_000 * 4_096).count == 10_000 * 4_096)
+    }
+
     @Test(arguments: [0, 1, 5000, 3_000_000])
     func `sendFile sends exactly the asked octets between what is written`(count: Int) throws {
         let path = temporaryPath("file")

@@ -74,9 +74,15 @@ static inline int martlet_verify_later(int is_good, X509_STORE_CTX *store) {
 }
 
 // Asks clients for a certificate that one of the authorities in `file` has signed. Sessions are
-// not resumed then: a ticket would outlive a change of the authorities.
+// not resumed then: a ticket would outlive a change of the authorities. Revocation lists in the same
+// file are looked at; without any, there is nothing to look at.
 static inline int martlet_ssl_ask_clients(SSL_CTX *context, const char *file, int is_required) {
     if (SSL_CTX_load_verify_file(context, file) != 1) return 0;
+    X509_STORE *store = SSL_CTX_get_cert_store(context);
+    STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(store);
+    for (int place = 0; place < sk_X509_OBJECT_num(objects); place++)
+        if (X509_OBJECT_get_type(sk_X509_OBJECT_value(objects, place)) == X509_LU_CRL)
+            X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK);
     STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(file);
     if (names == NULL) return 0;
     SSL_CTX_set_client_CA_list(context, names);

@@ -11,13 +11,15 @@ extension Schema {
                     \.server.auth.methods,
                     allowed: [
                         "plain", "login", "scram-sha-256", "scram-sha-256-plus", "scram-sha-1",
-                        "scram-sha-1-plus", "cram-md5",
-                    ], later: ["external", "oauthbearer", "xoauth2"])),
+                        "scram-sha-1-plus", "cram-md5", "external",
+                    ], later: ["oauthbearer", "xoauth2"])),
             doc: """
                 What smtpd, imapd and pop3d offer, under TLS only. The -plus ones are bound to the \
                 TLS connection; they are off because programs with GNU SASL (mutt) choose them \
-                whether they can bind or not, and then cannot send. cram-md5 works for accounts with a secret of their own (mailctl \
-                account password --cram-md5).
+                whether they can bind or not, and then cannot send. cram-md5 works for accounts \
+                with a secret of their own (mailctl account password --cram-md5). external is \
+                offered to a client that has shown a certificate (client_certificates): its name \
+                is the account.
                 """,
             aliases: ["smtpd.auth.methods"], variables: ["MAIL_SMTPD__AUTH__METHODS"]),
         Key(

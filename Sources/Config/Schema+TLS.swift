@@ -111,7 +111,10 @@ extension Schema {
             Key(
                 path: "\(section).tls.client_ca_file",
                 target: .suite(.text(paths.authorities, .optionalPath)),
-                doc: "PEM file: who signs the certificates of clients.\(rest)",
+                doc: """
+                    PEM file: who signs the certificates of clients. If it holds revocation lists \
+                    as well, they are looked at: one for each authority, and not out of date.\(rest)
+                    """,
                 isOptional: !isServer),
         ]
     }

@@ -36,8 +36,8 @@ extension Session {
             service.methods, isTLS: connection.isTLS, hasCertificateName: certificateName != nil)
     }
 
-    /// Whom the client's certificate names.
-    private var certificateName: [UInt8]? { nil }
+    /// Whom the client's certificate names, if one of our authorities has signed it.
+    private var certificateName: [UInt8]? { connection.verifiedClientName }
 
     private var client: LoginClient {
         LoginClient(remote: Array(connection.peer.text), session: id, service: Array("imap"))

@@ -72,7 +72,7 @@ final class ServiceSettings {
         let isSubmission = listener?.mode == "submission" || listener?.mode == "smtps"
         let authentication = listener?.authentication
         let offersAuth = smtpd.auth.enabled && authentication != "off"
-        // Before TLS none is offered, but for development.
+        // Before TLS none is offered, but for development; what the handshake has shown comes then.
         let mechanisms = Mechanism.offered(
             methods, isTLS: !(isDevelopment && peer.isLoopback), hasCertificateName: false)
         var policy = ServerPolicy(

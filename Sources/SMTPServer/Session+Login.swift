@@ -23,8 +23,8 @@ extension Session {
             hasCertificateName: certificateName != nil)
     }
 
-    /// Whom the client's certificate names.
-    private var certificateName: [UInt8]? { nil }
+    /// Whom the client's certificate names, if one of our authorities has signed it.
+    private var certificateName: [UInt8]? { connection.verifiedClientName }
 
     func authenticate(
         _ name: [UInt8], _ initial: [UInt8]?

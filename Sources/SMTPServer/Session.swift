@@ -265,7 +265,7 @@ package final class Session {
             throw error
         }
         machine.tlsStarted()
-        if !machine.policy.mechanisms.isEmpty {
+        if settings.listener(connection.listener)?.authentication != "off" {
             machine.offer(mechanisms: mechanisms.map { Array($0.rawValue) })
         }
         service.metrics.tlsConnections.increment([

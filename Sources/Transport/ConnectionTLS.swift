@@ -64,18 +64,21 @@ extension Connection {
         scanned = 0
         isDiscarding = false
         discardedCR = false
-        guard let stream = TLSStream(context, descriptor: descriptor) else {
-            let error = ConnectionError.tls(TLSContext.takeErrorText())
-            fail(error)
-            throw error
-        }
         do throws(ConnectionError) {
+            // Whoever connects and says nothing costs no TLS session, which is most of the memory.
+            while !readable {
+                if await suspendReader(.handshake, until: until) { throw .timedOut }
+                if let failure { throw failure }
+            }
+            guard let stream = TLSStream(context, descriptor: descriptor) else {
+                throw .tls(TLSContext.takeErrorText())
+            }
             try await handshake(stream, until: until)
+            tls = stream
         } catch {
             fail(error)
             throw error
         }
-        tls = stream
         // What came with the last flight is in the socket or in OpenSSL: look.
         readable = true
         sawEnd = false

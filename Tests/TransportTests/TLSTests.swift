@@ -221,6 +221,25 @@ final class TLSClient {
         #expect(errors.wait(1) == [.tls("plaintext behind STARTTLS")])
     }
 
+    @Test(arguments: [[], [0x16, 3, 1]] as [[UInt8]])
+    func `a client that does not go on with its handshake is left when time is up`(
+        sent: [UInt8]
+    ) throws {
+        let context = try Certificate.shared.context()
+        let errors = Recorder<ConnectionError>()
+        let server = try TestServer { connection, _ in
+            do throws(ConnectionError) {
+                try await connection.startTLS(context, within: .milliseconds(150))
+            } catch {
+                errors.add(error)
+            }
+        }
+        let client = try server.connect()
+        client.send(sent)
+        #expect(errors.wait(1) == [.timedOut])
+        #expect(client.rest().isEmpty)
+    }
+
     @Test func `plaintext that arrives after the reply breaks the handshake`() throws {
         let context = try Certificate.shared.context()
         let errors = Recorder<ConnectionError>()

@@ -26,6 +26,7 @@ scale:         ; Tests/Scale/run --bin .build/release --times
 attack:        ; Tests/Scale/attack --bin .build/release --times
 units:         ; tools/check-units
 system:        ; Tests/System/systemd.sh .build/release
+package:       ; Tests/System/package.sh .build/release
 fmt:           ; $(SWIFT) format --in-place --parallel --recursive Package.swift Sources Tests Examples/Sources
 lint:          ; tools/lint
 check:         ; .ci/run
@@ -38,8 +39,12 @@ fuzz:
 	    --product fuzz-$$core || exit 1; done
 	tools/fuzz $(SECONDS) $(FUZZERS)
 
+deb: release
+	debian/rules clean
+	debian/rules binary
+
 install: release
 	systemd/install-tree.sh .build/release "$(DESTDIR)"
 
-.PHONY: run test packages test-tools build unit release end-to-end crash scale attack units system fmt lint \
+.PHONY: run test packages test-tools build unit release end-to-end crash scale attack units system package fmt lint deb \
   check hooks clean fuzz install

@@ -23,6 +23,7 @@ release:       ; $(SWIFT) build $(FLAGS) $(RELEASE)
 end-to-end:    ; Tests/EndToEnd/run --bin .build/release
 crash:         ; Tests/EndToEnd/run --bin .build/release --only crash --rounds 1000 --seconds 0
 scale:         ; Tests/Scale/run --bin .build/release --times
+views:         ; MARTLET_VIEW_SECONDS=60 MARTLET_VIEW_SESSIONS=50 Tests/EndToEnd/run --bin .build/release --only test_views
 attack:        ; Tests/Scale/attack --bin .build/release --times
 units:         ; tools/check-units
 system:        ; Tests/System/systemd.sh .build/release
@@ -46,5 +47,5 @@ deb: release
 install: release
 	systemd/install-tree.sh .build/release "$(DESTDIR)"
 
-.PHONY: run test packages test-tools build unit release end-to-end crash scale attack units system package fmt lint deb \
+.PHONY: run test packages test-tools build unit release end-to-end crash scale attack views units system package fmt lint deb \
   check hooks clean fuzz install

@@ -70,7 +70,7 @@ let package = Package(
         pure("Crypto", ["Bytes", "CArgon2", "CCrypt", "CSSL"]),
         pure("Wire", ["Bytes", "IDNA", "Mail"], also: [.enableExperimentalFeature("Lifetimes")]),
         pure("Settings", []),
-        pure("Config", ["Bytes", "IDNA", "Mail", "Network", "Settings", "CToml"]),
+        pure("Config", ["Bytes", "IDNA", "IMAP", "Mail", "Network", "Settings", "CToml"]),
 
         // 2 · machine: may use pure targets and the machine targets above them
         machine("Telemetry", ["Bytes"]),

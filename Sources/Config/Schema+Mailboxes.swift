@@ -2,6 +2,8 @@
 //
 // The keys of [imapd], [pop3d], [msgstored], [[domains]], and sections of later versions.
 
+import IMAP
+
 extension Schema {
     static let imapdKeys: [Key] =
         [
@@ -30,6 +32,22 @@ extension Schema {
             Key(
                 path: "imapd.xlist", target: .suite(.flag(\.imapd.xlist)),
                 doc: "Answer XLIST, for old Outlook."),
+            Key(
+                path: "imapd.announce_imap4rev2", target: .suite(.flag(\.imapd.announcesRevision2)),
+                doc: """
+                    Name IMAP4rev2 (RFC 9051) beside IMAP4rev1; a client that turns it on gets \
+                    names in UTF-8 and no RECENT.
+                    """),
+            Key(
+                path: "imapd.disabled_capabilities",
+                target: .suite(
+                    .words(
+                        \.imapd.disabledCapabilities,
+                        allowed: Capability.switchable.map(\.rawValue), later: [])),
+                doc: """
+                    Neither named in CAPABILITY nor carried out, for clients that stumble over \
+                    them.
+                    """),
         ]
         + listenerKeys(
             "imapd",
@@ -53,7 +71,7 @@ extension Schema {
         + metricsKeys(
             "imapd", enabled: \.imapd.metrics.enabled, address: \.imapd.metrics.address,
             path: \.imapd.metrics.path)
-        + later("imapd", ["compress", "announce_imap4rev2", "disabled_capabilities", "hostname"])
+        + later("imapd", ["compress", "hostname"])
 
     static let pop3dKeys: [Key] =
         [

@@ -28,8 +28,8 @@ extension Slot {
             var kept: [String] = []
             for (word, position) in words {
                 let lower = word.lowercased()
-                if allowed.contains(lower) {
-                    if !kept.contains(lower) { kept.append(lower) }
+                if let known = allowed.first(where: { $0.lowercased() == lower }) {
+                    if !kept.contains(known) { kept.append(known) }
                 } else if later.contains(lower) {
                     unsupported = unsupported ?? (lower, position)
                 } else {

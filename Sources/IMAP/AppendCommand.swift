@@ -85,6 +85,7 @@ package struct AppendReader {
 
     /// RFC 6855 §4: the client has turned UTF8=ACCEPT on.
     private let allowsUTF8: Bool
+    private let disabled: DisabledCapabilities
     /// What was read last. A literal at its end was not taken unless `next` said so.
     package private(set) var line: [UInt8]
     private var offset = 0
@@ -93,8 +94,11 @@ package struct AppendReader {
     private var parts = 0
     private var urls: [[UInt8]] = []
 
-    package init(_ line: [UInt8], allowsUTF8: Bool) {
+    package init(
+        _ line: [UInt8], allowsUTF8: Bool, disabled: DisabledCapabilities = .init()
+    ) {
         self.line = line
+        self.disabled = disabled
         self.allowsUTF8 = allowsUTF8
     }
 
@@ -134,7 +138,9 @@ package struct AppendReader {
     private mutating func begin(_ cursor: inout Cursor) throws(CommandError) -> Step {
         let spaces = cursor.skip(while: { $0 == .space })
         if cursor.isAtEnd, messages > 0 { return .done }
-        guard spaces > 0, !cursor.isAtEnd else { throw cursor.failure }
+        guard spaces > 0, !cursor.isAtEnd, messages == 0 || !disabled.contains(.multiAppend) else {
+            throw cursor.failure
+        }
         var flags = NamedFlags()
         if cursor.next == 0x28 {
             flags = try cursor.flagList(parenthesesRequired: true).flags
@@ -152,7 +158,7 @@ package struct AppendReader {
     }
 
     private mutating func data(_ cursor: inout Cursor) throws(CommandError) -> Step {
-        if cursor.take("CATENATE") {
+        if !disabled.contains(.catenate), cursor.take("CATENATE") {
             try cursor.space()
             try cursor.expect(0x28)
             state = .parts(false)
@@ -198,7 +204,7 @@ package struct AppendReader {
 
     /// `{n}`, `{n+}`, or either with `~` in front, at the end of the line.
     private func literal(_ cursor: inout Cursor) throws(CommandError) -> Step {
-        let isBinary = cursor.take(0x7E)
+        let isBinary = (allowsUTF8 || !disabled.contains(.binary)) && cursor.take(0x7E)
         guard cursor.isLastLiteralHeader,
             let found = CommandAssembler.literal(atEndOf: line)
         else { throw cursor.failure }

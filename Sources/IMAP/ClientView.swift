@@ -28,6 +28,10 @@ package struct ClientView {
     private var keywordsAreNew = false
     /// CONDSTORE is on in this session: a new MODSEQ is news too (RFC 7162 §3.2).
     package var tellsModSeq = false
+    /// QRESYNC is on: VANISHED in place of EXPUNGE (RFC 7162 §3.2.10).
+    package var tellsVanished = false
+    /// `\\Recent` and RECENT are not there in IMAP4rev2 (RFC 9051, appendix E).
+    private var knowsRecent = true
 
     /// - Parameter recent: which messages are `\Recent` in this session.
     package init(_ snapshot: MailboxSnapshot, recent: (MessageEntry) -> Bool) {
@@ -71,7 +75,15 @@ package struct ClientView {
         }
     }
 
+    /// The client has turned IMAP4rev2 on.
+    package mutating func forgetRecent() {
+        knowsRecent = false
+        for index in entries.indices { entries[index].flags.remove(.recent) }
+        recentCount = 0
+    }
+
     private mutating func markRecent(_ index: Int) {
+        guard knowsRecent else { return }
         entries[index].flags.insert(.recent)
         recentCount += 1
     }
@@ -189,7 +201,13 @@ extension ClientView {
     }
 
     /// Takes the result of this session's own STORE: what the client is told is up to the caller.
-    package mutating func stored(_ changed: [MessageEntry], keywords table: [[UInt8]]) {
+    ///
+    /// - Parameter silently: what the client takes for granted without being told (`.SILENT`,
+    ///   RFC 3501 §6.4.6). Where somebody else changed a message too, it is told nevertheless.
+    package mutating func stored(
+        _ changed: [MessageEntry], keywords table: [[UInt8]],
+        silently assumed: ((Flags, [[UInt8]]) -> Flags)? = nil
+    ) {
         if table != keywords {
             keywords = table
             keywordsAreNew = true
@@ -197,8 +215,13 @@ extension ClientView {
         var told: Set<UInt32> = []
         for entry in changed {
             guard let index = index(of: entry.uid) else { continue }
+            let expected = assumed?(entries[index].flags, keywords)
             _ = replace(at: index, with: entry)
-            told.insert(entry.uid)
+            if let expected, expected != entries[index].flags {
+                altered.merge(rising: [entry.uid])
+            } else {
+                told.insert(entry.uid)
+            }
         }
         if !told.isEmpty { altered.removeAll { told.contains($0) } }
     }
@@ -233,9 +256,12 @@ extension ClientView {
             toldMessages = messages
             writer.write("* ")
             writer.write(messages)
-            writer.write(" EXISTS\r\n* ")
-            writer.write(recentCount)
-            writer.write(" RECENT\r\n")
+            writer.write(" EXISTS\r\n")
+            if knowsRecent {
+                writer.write("* ")
+                writer.write(recentCount)
+                writer.write(" RECENT\r\n")
+            }
         }
         guard !altered.isEmpty else { return }
         for uid in altered {
@@ -250,7 +276,15 @@ extension ClientView {
     /// From the highest number down, so that no number changes before it is told.
     private mutating func tellExpunges(to writer: inout ResponseWriter) {
         let gone = vanished.compactMap { index(of: $0) }
-        for index in gone.reversed() {
+        let counted = gone.filter { UInt32($0) < toldMessages }
+        if tellsVanished, !counted.isEmpty {
+            writer.write("* VANISHED ")
+            let uids = UIDRange.ranges(of: counted.map { entries[$0].uid })
+            writer.with { SequenceSet.append(uids, to: &$0) }
+            writer.write("\r\n")
+            toldMessages -= UInt32(counted.count)
+        }
+        for index in gone.reversed() where !tellsVanished {
             // Messages behind the last EXISTS were never counted by the client.
             guard UInt32(index) < toldMessages else { continue }
             writer.write("* ")

@@ -31,6 +31,10 @@ extension Cursor {
             guard word() == "CHANGEDSINCE" else { throw failure }
             try space()
             command.changedSince = try modSeq()
+            if byUID, skip(while: { $0 == .space }) > 0 {
+                guard word() == "VANISHED" else { throw failure }
+                command.tellsVanished = true
+            }
             try expect(0x29)
             if !command.attributes.contains(.modSeq) { command.attributes.append(.modSeq) }
         }

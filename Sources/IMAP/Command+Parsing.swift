@@ -150,16 +150,7 @@ extension Cursor {
 
     private mutating func select(isReadOnly: Bool) throws(CommandError) -> Command {
         let mailbox = try argument()
-        var condstore = false
-        if skip(while: { $0 == .space }) > 0, take(0x28) {
-            repeat {
-                _ = skip(while: { $0 == .space })
-                guard take("CONDSTORE") else { throw failure }
-                condstore = true
-            } while next == .space
-            try expect(0x29)
-        }
-        return .select(mailbox: mailbox, isReadOnly: isReadOnly, condstore: condstore)
+        return .select(try selectParameters(of: mailbox, isReadOnly: isReadOnly))
     }
 
     /// RFC 9208 §4.1.2: `SETQUOTA root (name limit ...)`. Read to its end and not kept.

@@ -25,7 +25,7 @@ package enum Command: Equatable, Sendable {
     case login(name: [UInt8], password: [UInt8])
     case enable([String])
     case namespace
-    case select(mailbox: [UInt8], isReadOnly: Bool, condstore: Bool)
+    case select(SelectCommand)
     case create(mailbox: [UInt8], SpecialUse)
     case delete(mailbox: [UInt8])
     case rename(from: [UInt8], to: [UInt8])
@@ -60,7 +60,7 @@ package enum Command: Equatable, Sendable {
         case .login: "LOGIN"
         case .enable: "ENABLE"
         case .namespace: "NAMESPACE"
-        case .select(_, let isReadOnly, _): isReadOnly ? "EXAMINE" : "SELECT"
+        case .select(let select): select.isReadOnly ? "EXAMINE" : "SELECT"
         case .create: "CREATE"
         case .delete: "DELETE"
         case .rename: "RENAME"
@@ -150,6 +150,8 @@ package struct FetchCommand: Equatable, Sendable {
     package var set: SequenceSet
     package var attributes: [FetchAttribute]
     package var changedSince: UInt64?
+    /// RFC 7162 §3.2.6: also which messages are gone since then.
+    package var tellsVanished = false
     package var byUID: Bool
 }
 

@@ -4,6 +4,7 @@
 
 import Config
 import Daemon
+import IMAP
 import Mail
 import StoreClient
 import Telemetry
@@ -43,6 +44,8 @@ final class IMAPService: LoopService {
     private(set) var maxMessageSize: Int
     private(set) var isDevelopment: Bool
     private(set) var tls: TLSContext?
+    /// `[imapd] disabled_capabilities`.
+    private(set) var disabled: DisabledCapabilities
     private(set) var activeSessions = 0
     /// The last large message that a session read in pieces.
     var largeMessage: LargeMessage?
@@ -61,6 +64,7 @@ final class IMAPService: LoopService {
         mailboxes = MailboxClient(
             StoreLink(context: context, door: .mailbox, path: path, program: "imapd"))
         settings = suite.imapd
+        disabled = DisabledCapabilities(names: suite.imapd.disabledCapabilities)
         hostname = suite.server.hostname
         methods = suite.server.auth.methods
         maxMessageSize = suite.smtpd.maxMessageSize
@@ -71,6 +75,7 @@ final class IMAPService: LoopService {
     func reload(_ suite: Suite) {
         front.reload(suite.server)
         settings = suite.imapd
+        disabled = DisabledCapabilities(names: suite.imapd.disabledCapabilities)
         hostname = suite.server.hostname
         methods = suite.server.auth.methods
         maxMessageSize = suite.smtpd.maxMessageSize

@@ -18,7 +18,8 @@ extension Session {
     private static let groupFactor = 4
 
     func append(_ command: AppendCommand) async throws(Failure) {
-        var reader = AppendReader(command.rest, allowsUTF8: writer.isUTF8)
+        var reader = AppendReader(
+            command.rest, allowsUTF8: writer.isUTF8, disabled: disabled)
         let target: AppendTarget
         do throws(Failure) {
             target = try await appendTarget(command, reader)
@@ -52,6 +53,7 @@ extension Session {
         _ command: AppendCommand, _ reader: AppendReader
     ) async throws(Failure) -> AppendTarget {
         let store = try requireLogin()
+        if command.replaced != nil, disabled.contains(.replace) { throw .bad("Unknown command") }
         var target = AppendTarget(store: store, name: try appendName(command.mailbox))
         if let replaced = command.replaced {
             let (_, selection) = try requireSelection()

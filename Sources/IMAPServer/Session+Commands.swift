@@ -13,6 +13,7 @@ import Wire
 
 extension Session {
     func perform(_ command: Command, _ tag: [UInt8]) async throws(Failure) {
+        if disabled.forbid(command) { throw .bad("Unknown command or option") }
         switch command {
         case .capability:
             writer.write("* CAPABILITY ")
@@ -38,8 +39,7 @@ extension Session {
         case .namespace, .list, .status, .create, .delete, .rename, .subscribe, .getQuota,
             .getQuotaRoot, .setQuota:
             try await performOnMailboxes(command, tag)
-        case .select(let name, let isReadOnly, let condstore):
-            try await select(tag, name, isReadOnly: isReadOnly, condstore: condstore)
+        case .select(let command): try await select(tag, command)
         case .close: try await close(tag, expunges: true)
         case .unauthenticate: try unauthenticate(tag)
         case .unselect: try await close(tag, expunges: false)
@@ -74,7 +74,16 @@ extension Session {
 
     /// What this connection can do now. Everything named here works.
     func writeCapabilities() {
-        writer.write("IMAP4rev1 LITERAL+ SASL-IR ID ENABLE")
+        var isFirst = true
+        for capability in Capability.allCases where isOffered(capability) {
+            if !isFirst { writer.write(" ") }
+            isFirst = false
+            writer.write(Array(capability.rawValue))
+            if capability == .appendLimit {
+                writer.write("=")
+                writer.write(UInt64(service.maxMessageSize))
+            }
+        }
         if !isAuthenticated {
             if offersTLS { writer.write(" STARTTLS") }
             if takesPasswords {
@@ -86,27 +95,40 @@ extension Session {
                 writer.write(" LOGINDISABLED")
             }
         }
-        writer.write(
-            """
-             BINARY CATENATE IDLE MULTIAPPEND NAMESPACE UIDPLUS MOVE UNSELECT CONDSTORE CHILDREN SPECIAL-USE \
-            CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE WITHIN REPLACE \
-            URL-PARTIAL UTF8=ACCEPT QUOTA \
-            QUOTA=RES-STORAGE QUOTA=RES-MESSAGE OBJECTID PREVIEW SAVEDATE SNIPPET=FUZZY \
-            UNAUTHENTICATE APPENDLIMIT=
-            """)
-        writer.write(UInt64(service.maxMessageSize))
-        if service.settings.xlist { writer.write(" XLIST") }
+    }
+
+    /// Switched off for this server.
+    var disabled: DisabledCapabilities { service.disabled }
+
+    func isOffered(_ capability: Capability) -> Bool {
+        switch capability {
+        case .xlist where !service.settings.xlist: false
+        case .imap4rev2 where !service.settings.announcesRevision2: false
+        default: !disabled.contains(capability)
+        }
     }
 
     /// RFC 5161. CONDSTORE and UTF8=ACCEPT can be turned on; others are not an error.
     private func enable(_ tag: [UInt8], _ names: [String]) throws(Failure) {
         _ = try requireLogin()
         writer.write("* ENABLED")
-        if names.contains("UTF8=ACCEPT") {
+        if names.contains("UTF8=ACCEPT"), isOffered(.utf8Accept) {
             writer.isUTF8 = true
             writer.write(" UTF8=ACCEPT")
         }
-        if names.contains("CONDSTORE") {
+        let resyncs = names.contains("QRESYNC") && isOffered(.qresync)
+        if resyncs {
+            qresync = true
+            if case .selected(_, let selection) = state { selection.view.tellsVanished = true }
+            writer.write(" QRESYNC")
+        }
+        if names.contains("IMAP4REV2"), isOffered(.imap4rev2) {
+            isRevision2 = true
+            writer.isUTF8 = true
+            if case .selected(_, let selection) = state { selection.view.forgetRecent() }
+            writer.write(" IMAP4rev2")
+        }
+        if names.contains("CONDSTORE") && isOffered(.condstore) || resyncs {
             writer.write(" CONDSTORE")
             writer.write("\r\n")
             enableCondstore()

@@ -23,6 +23,7 @@ extension Session {
         guard let ranges = selection.view.indexes(command.set, byUID: command.byUID) else {
             throw .bad("No such message")
         }
+        try await tellVanished(command, store, selection)
         var missing = false
         if command.need == .nothing {
             try await fetchFromView(command, ranges, selection)

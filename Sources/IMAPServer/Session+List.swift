@@ -41,6 +41,19 @@ extension Session {
         writeCompleted(tag, command.form)
     }
 
+    /// RFC 9051 §6.3.2: SELECT says what LIST would say of the mailbox.
+    func writeListed(_ selection: Selection, _ store: MailboxSession) async throws(Failure) {
+        let mailboxes = try await asking { () async throws(StoreFailure) in
+            try await store.list()
+        }
+        let command = ListCommand(form: .list, reference: [], patterns: [Array("*")])
+        let patterns = [ListPattern(Array("*"))].compactMap { $0 }
+        for row in ListRows(mailboxes).rows(for: command, patterns)
+        where row.name == selection.name {
+            write(row, command)
+        }
+    }
+
     private func writeCompleted(_ tag: [UInt8], _ form: ListCommand.Form) {
         writer.write(tag)
         writer.write(Array(" OK \(form.rawValue) completed\r\n"))
@@ -66,7 +79,10 @@ extension Session {
         writer.write("* ")
         writer.write(Array(command.form.rawValue))
         writer.write(" (")
-        for (index, attribute) in row.attributes.enumerated() {
+        let hidesChildren = disabled.contains(.children)
+        let attributes =
+            hidesChildren ? row.attributes.filter { !$0.hasPrefix("\\Has") } : row.attributes
+        for (index, attribute) in attributes.enumerated() {
             if index > 0 { writer.write(" ") }
             writer.write(Array(attribute))
         }

@@ -15,6 +15,10 @@ extension Session {
         let name = try mailboxName(wire.last == MailboxName.separator ? wire.dropLast() : wire)
         guard !name.isInbox else { throw .no("[ALREADYEXISTS] INBOX always exists") }
         try await asking { () async throws(StoreFailure) in try await store.create(name, use) }
+        guard isOffered(.objectID) else {
+            writer.line(tag, "OK CREATE completed")
+            return
+        }
         let number = try await mailboxNumber(name, .mailboxID, store)
         writer.write(tag)
         writer.write(" OK [MAILBOXID ")

@@ -10,10 +10,10 @@ import Transport
 import Wire
 
 extension Session {
-    func select(
-        _ tag: [UInt8], _ wire: [UInt8], isReadOnly: Bool, condstore wanted: Bool
-    ) async throws(Failure) {
+    func select(_ tag: [UInt8], _ command: SelectCommand) async throws(Failure) {
         let store = try requireLogin()
+        let (wire, isReadOnly) = (command.mailbox, command.isReadOnly)
+        guard command.resync == nil || qresync else { throw .bad("QRESYNC is not enabled") }
         let selection: Selection
         if let same = await reselect(wire, isReadOnly: isReadOnly) {
             selection = same
@@ -22,11 +22,25 @@ extension Session {
             leaveMailbox(says: true)
             selection = try await open(try mailboxName(wire), isReadOnly: isReadOnly, store)
         }
-        if wanted { condstore = true }
+        if command.condstore { condstore = true }
         selection.view.tellsModSeq = condstore
+        selection.view.tellsVanished = qresync
+        if isRevision2 { selection.view.forgetRecent() }
+        var news: ResyncNews?
+        if let resync = command.resync {
+            do throws(Failure) {
+                news = try await self.news(resync, store, selection)
+            } catch {
+                state = .authenticated(store)
+                store.closeSoon(selection.view.id)
+                throw error
+            }
+        }
         state = .selected(store, selection)
         writer.keywordsChanged()
         writeSelected(selection)
+        if isRevision2 { try await writeListed(selection, store) }
+        if let news { try await write(news, selection) }
         writer.write(tag)
         writer.write(isReadOnly ? " OK [READ-ONLY] EXAMINE" : " OK [READ-WRITE] SELECT")
         writer.write(" completed\r\n")
@@ -53,7 +67,7 @@ extension Session {
         // Nobody knows who saw what before this process: unread messages count as recent then
         return Selection(
             name: name, isReadOnly: isReadOnly, view: ClientView(snapshot, recentFrom: floor),
-            signal: signal, askedAt: askedAt)
+            signal: signal, askedAt: askedAt, floor: floor)
     }
 
     /// The selected mailbox, if it is this one and the store still has it: it stays open there,
@@ -75,6 +89,7 @@ extension Session {
                 account: store.account, mailbox: selection.name, uidValidity: view.uidValidity),
             uidNext: view.uidNext, claims: !isReadOnly)
         selection.view.reselect(recentFrom: floor)
+        selection.floor = floor
         sayClosed()
         return selection
     }
@@ -84,10 +99,13 @@ extension Session {
         writer.flagTable(keywords: view.keywords, isReadOnly: selection.isReadOnly)
         writer.write("* ")
         writer.write(view.messages)
-        writer.write(" EXISTS\r\n* ")
-        writer.write(view.recentCount)
-        writer.write(" RECENT\r\n")
-        if let unseen = view.firstUnseen {
+        writer.write(" EXISTS\r\n")
+        if !isRevision2 {
+            writer.write("* ")
+            writer.write(view.recentCount)
+            writer.write(" RECENT\r\n")
+        }
+        if !isRevision2, let unseen = view.firstUnseen {
             writer.write("* OK [UNSEEN ")
             writer.write(unseen)
             writer.write("] First unseen message\r\n")
@@ -96,11 +114,17 @@ extension Session {
         writer.write(view.uidValidity)
         writer.write("] UIDs valid\r\n* OK [UIDNEXT ")
         writer.write(view.uidNext)
-        writer.write("] Predicted next UID\r\n* OK [HIGHESTMODSEQ ")
-        writer.write(view.highestModSeq)
-        writer.write("] Highest\r\n* OK [MAILBOXID ")
-        writer.mailboxID(UInt64(bitPattern: view.id.rawValue))
-        writer.write("] For as long as it is there\r\n")
+        writer.write("] Predicted next UID\r\n")
+        if isOffered(.condstore) {
+            writer.write("* OK [HIGHESTMODSEQ ")
+            writer.write(view.highestModSeq)
+            writer.write("] Highest\r\n")
+        }
+        if isOffered(.objectID) {
+            writer.write("* OK [MAILBOXID ")
+            writer.mailboxID(UInt64(bitPattern: view.id.rawValue))
+            writer.write("] For as long as it is there\r\n")
+        }
     }
 
     /// CLOSE expunges without telling, UNSELECT does not expunge.
@@ -169,7 +193,7 @@ extension Session {
         apply(changes, to: selection, of: store.account)
     }
 
-    private func apply(
+    func apply(
         _ changes: MailboxChanges, to selection: Selection, of account: EmailAddress
     ) {
         guard changes.uidNext > selection.view.uidNext else {

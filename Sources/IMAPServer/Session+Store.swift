@@ -27,7 +27,9 @@ extension Session {
                 id, uids: UIDRange.ranges(of: uids), command.operation, command.flags,
                 unchangedSince: command.unchangedSince)
         }
-        selection.view.stored(result.entries, keywords: result.keywords)
+        var assumed: ((Flags, [[UInt8]]) -> Flags)?
+        if command.isSilent { assumed = { command.flagsAfter($0, $1) } }
+        selection.view.stored(result.entries, keywords: result.keywords, silently: assumed)
         tell(selection, expunges: false)
         let refused = Set(result.modified)
         let gone = try await tellStored(command, uids, refused, selection)
@@ -118,7 +120,7 @@ extension Session {
         viewIsBehind()
         if move {
             // RFC 6851 §4.3: COPYUID comes before the EXPUNGEs
-            if !result.source.isEmpty {
+            if !result.source.isEmpty, isOffered(.uidPlus) {
                 writer.write("* OK ")
                 writeCopied(result)
                 writer.write("Moved\r\n")
@@ -134,7 +136,7 @@ extension Session {
         }
         writer.write(tag)
         writer.write(" OK ")
-        if !result.source.isEmpty { writeCopied(result) }
+        if !result.source.isEmpty, isOffered(.uidPlus) { writeCopied(result) }
         writer.write("COPY completed\r\n")
     }
 
@@ -169,14 +171,32 @@ extension Session {
             try await store.expunge(id, uids: wanted)
         }
         selection.view.expunged(result.uids)
+        guard condstore, !result.uids.isEmpty else {
+            tell(selection, expunges: true)
+            writer.line(tag, "OK EXPUNGE completed")
+            return
+        }
+        // RFC 7162 §3.2.7. What others changed meanwhile is told before, so that the client knows
+        // everything up to the MODSEQ that it is given
+        try await update(store, selection)
         tell(selection, expunges: true)
-        writer.write(tag)
-        if condstore, !result.uids.isEmpty {
-            writer.write(" OK [HIGHESTMODSEQ ")
-            writer.write(result.highestModSeq)
-            writer.write("] EXPUNGE completed\r\n")
-        } else {
-            writer.write(" OK EXPUNGE completed\r\n")
+        writeHighest(tag, selection, "EXPUNGE completed")
+    }
+}
+
+extension StoreCommand {
+    /// The flags that a client takes a message to have after this command.
+    func flagsAfter(_ before: Flags, _ keywords: [[UInt8]]) -> Flags {
+        var named = flags.system
+        for keyword in flags.keywords {
+            let number = keywords.firstIndex { $0.equalsIgnoringASCIICase(keyword) }
+            guard let number else { continue }
+            named.insert(.keyword(number))
+        }
+        switch operation {
+        case .add: return before.union(named)
+        case .remove: return before.subtracting(named)
+        case .replace: return before.contains(.recent) ? named.union(.recent) : named
         }
     }
 }

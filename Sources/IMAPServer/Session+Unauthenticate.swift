@@ -17,6 +17,8 @@ extension Session {
         if service.largeMessage?.owner === self { service.largeMessage = nil }
         // RFC 8437 §2: what ENABLE turned on is off again
         condstore = false
+        qresync = false
+        isRevision2 = false
         writer.isUTF8 = false
         writer.keywordsChanged()
         state = .notAuthenticated

@@ -22,11 +22,14 @@ final class Selection {
     let signal: ChangeSignal
     /// When the store was asked last.
     var askedAt: MonotonicInstant
+    /// Where recent messages began when it was selected.
+    var floor: UInt32?
 
     init(
         name: MailboxName, isReadOnly: Bool, view: ClientView, signal: ChangeSignal,
-        askedAt: MonotonicInstant
+        askedAt: MonotonicInstant, floor: UInt32?
     ) {
+        self.floor = floor
         self.name = name
         self.isReadOnly = isReadOnly
         self.view = view
@@ -72,6 +75,10 @@ final class Session {
     var writer = ResponseWriter()
     /// RFC 7162 §3.1: the client knows MODSEQ.
     var condstore = false
+    /// RFC 7162 §3.2.3: and VANISHED.
+    var qresync = false
+    /// ENABLE IMAP4rev2 was given: no RECENT, names in UTF-8, LIST in SELECT (RFC 9051 App. E).
+    var isRevision2 = false
     var failedLogins = 0
     private var badInARow = 0
     /// Commands before login.

@@ -271,6 +271,9 @@ package struct IMAPSettings: Sendable, Equatable {
     package var metrics = MetricsSettings(port: 9102)
     package var specialUse = SpecialUseNames()
     package var xlist = true
+    package var announcesRevision2 = false
+    /// Names of capabilities as CAPABILITY has them.
+    package var disabledCapabilities: [String] = []
 
     package init() {}
 }

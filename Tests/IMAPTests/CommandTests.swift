@@ -98,11 +98,11 @@ struct CommandTests {
     @Test func `SELECT takes CONDSTORE and nothing unknown`() throws {
         #expect(
             try parse("SELECT INBOX (CONDSTORE)")
-                == .select(mailbox: Array("INBOX"), isReadOnly: false, condstore: true))
+                == .select(.init(mailbox: Array("INBOX"), isReadOnly: false, condstore: true)))
         #expect(
             try parse("examine \"a b\"")
-                == .select(mailbox: Array("a b"), isReadOnly: true, condstore: false))
-        #expect(throws: CommandError.self) { try parse("SELECT INBOX (QRESYNC (1 2))") }
+                == .select(.init(mailbox: Array("a b"), isReadOnly: true)))
+        #expect(throws: CommandError.self) { try parse("SELECT INBOX (NONSENSE (1 2))") }
     }
 
     @Test func `FETCH items of real clients`() throws {

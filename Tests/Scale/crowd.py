@@ -114,8 +114,23 @@ def logged_in(user, password):
     return begin
 
 
+def pop3_logged_in(user, password):
+    """A POP3 session; each needs an account of its own, which it has for itself."""
+    def begin(link):
+        greeting = link.recv(500)
+        for text in (f"USER {user()}", f"PASS {password}"):
+            link.sendall(text.encode() + b"\r\n")
+            greeting = link.recv(500)
+        if not greeting.startswith(b"+OK"):
+            raise ValueError(f"{greeting!r}")
+    return begin
+
+
 def with_tls(begin):
-    return lambda link: begin(tls_context().wrap_socket(link))
+    def begin_tls(link):
+        link = tls_context().wrap_socket(link)
+        return begin(link) or link
+    return begin_tls
 
 
 class Crowd:

@@ -21,6 +21,7 @@ package enum Capability: String, CaseIterable, Sendable {
     case idle = "IDLE"
     case multiAppend = "MULTIAPPEND"
     case namespace = "NAMESPACE"
+    case notify = "NOTIFY"
     case uidPlus = "UIDPLUS"
     case move = "MOVE"
     case unselect = "UNSELECT"
@@ -112,6 +113,7 @@ extension Command {
         case .enable: [.enable]
         case .idle: [.idle]
         case .namespace: [.namespace]
+        case .notify: [.notify]
         case .unselect: [.unselect]
         case .unauthenticate: [.unauthenticate]
         case .getQuota, .getQuotaRoot, .setQuota: [.quota]

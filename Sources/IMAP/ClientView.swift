@@ -236,8 +236,11 @@ extension ClientView {
         /// Not while FETCH, STORE or SEARCH without UID are answered (§7.4.1).
         package var expunges: Bool
         package var isReadOnly: Bool
+        /// NOTIFY may have asked for no flags (RFC 5465 §5).
+        package var flags = true
 
-        package init(expunges: Bool, isReadOnly: Bool) {
+        package init(expunges: Bool, isReadOnly: Bool, flags: Bool = true) {
+            self.flags = flags
             self.expunges = expunges
             self.isReadOnly = isReadOnly
         }
@@ -263,7 +266,7 @@ extension ClientView {
                 writer.write(" RECENT\r\n")
             }
         }
-        guard !altered.isEmpty else { return }
+        guard permission.flags, !altered.isEmpty else { return }
         for uid in altered {
             guard let index = index(of: uid), !vanished.holds(uid) else { continue }
             writer.flagUpdate(

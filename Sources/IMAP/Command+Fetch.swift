@@ -59,7 +59,7 @@ extension Cursor {
         }
     }
 
-    private mutating func fetchAttribute() throws(CommandError) -> FetchAttribute {
+    mutating func fetchAttribute() throws(CommandError) -> FetchAttribute {
         switch word() {
         case "FLAGS": return .flags
         case "UID": return .uid

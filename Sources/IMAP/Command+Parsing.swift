@@ -41,6 +41,7 @@ extension Cursor {
         case "LOGOUT": return .logout
         case "STARTTLS": return .startTLS
         case "NAMESPACE": return .namespace
+        case "NOTIFY": return .notify(try notify())
         case "CHECK": return .check
         case "CLOSE": return .close
         case "UNAUTHENTICATE": return .unauthenticate

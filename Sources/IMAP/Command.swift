@@ -25,6 +25,7 @@ package enum Command: Equatable, Sendable {
     case login(name: [UInt8], password: [UInt8])
     case enable([String])
     case namespace
+    case notify(NotifyCommand)
     case select(SelectCommand)
     case create(mailbox: [UInt8], SpecialUse)
     case delete(mailbox: [UInt8])
@@ -60,6 +61,7 @@ package enum Command: Equatable, Sendable {
         case .login: "LOGIN"
         case .enable: "ENABLE"
         case .namespace: "NAMESPACE"
+        case .notify: "NOTIFY"
         case .select(let select): select.isReadOnly ? "EXAMINE" : "SELECT"
         case .create: "CREATE"
         case .delete: "DELETE"
@@ -153,6 +155,15 @@ package struct FetchCommand: Equatable, Sendable {
     /// RFC 7162 §3.2.6: also which messages are gone since then.
     package var tellsVanished = false
     package var byUID: Bool
+
+    package init(
+        set: SequenceSet, attributes: [FetchAttribute], changedSince: UInt64?, byUID: Bool
+    ) {
+        self.set = set
+        self.attributes = attributes
+        self.changedSince = changedSince
+        self.byUID = byUID
+    }
 }
 
 /// One data item. RFC 3501 §6.4.5.

@@ -22,6 +22,7 @@ extension Session {
             writer.line(tag, "OK CAPABILITY completed")
         case .noop, .check:
             if case .selected = state { try await synchronize(expunges: true) }
+            try await tellNotifications()
             writer.line(tag, "OK Completed")
         case .logout:
             writer.write("* BYE Logging out\r\n")
@@ -36,6 +37,7 @@ extension Session {
         case .login(let name, let password): try await login(tag, name, password)
         case .enable(let names): try enable(tag, names)
         case .idle: try await idle(tag)
+        case .notify(let command): try await notify(tag, command)
         case .namespace, .list, .status, .create, .delete, .rename, .subscribe, .getQuota,
             .getQuotaRoot, .setQuota:
             try await performOnMailboxes(command, tag)

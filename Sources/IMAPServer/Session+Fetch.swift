@@ -24,16 +24,25 @@ extension Session {
             throw .bad("No such message")
         }
         try await tellVanished(command, store, selection)
-        var missing = false
-        if command.need == .nothing {
-            try await fetchFromView(command, ranges, selection)
-        } else {
-            missing = try await fetchText(command, ranges, store, selection)
-        }
+        let missing = try await respond(command, ranges, store, selection)
         if missing, !command.byUID {
             throw .no("[EXPUNGEISSUED] Some messages are gone")  // RFC 2180 §4.1.2
         }
         writer.line(tag, "OK FETCH completed")
+    }
+
+    /// The FETCH responses for messages of the view.
+    ///
+    /// - Returns: true if some message was gone.
+    func respond(
+        _ command: FetchCommand, _ ranges: [Range<Int>], _ store: MailboxSession,
+        _ selection: Selection
+    ) async throws(Failure) -> Bool {
+        guard command.need == .nothing else {
+            return try await fetchText(command, ranges, store, selection)
+        }
+        try await fetchFromView(command, ranges, selection)
+        return false
     }
 
     private func fetchFromView(

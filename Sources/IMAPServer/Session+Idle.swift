@@ -36,6 +36,7 @@ extension Session {
                 try await update(store, selection)
                 tell(selection, expunges: true)
             }
+            try await tellNotifications()
             return true
         case .timedOut: throw .over(.timedOut)
         case .closed: throw .over(.closed)

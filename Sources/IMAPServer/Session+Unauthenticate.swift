@@ -16,6 +16,7 @@ extension Session {
         service.census.leave(account: account)
         if service.largeMessage?.owner === self { service.largeMessage = nil }
         // RFC 8437 §2: what ENABLE turned on is off again
+        notifications = nil
         condstore = false
         qresync = false
         isRevision2 = false

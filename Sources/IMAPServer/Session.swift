@@ -79,6 +79,8 @@ final class Session {
     var qresync = false
     /// ENABLE IMAP4rev2 was given: no RECENT, names in UTF-8, LIST in SELECT (RFC 9051 App. E).
     var isRevision2 = false
+    /// What NOTIFY asked for.
+    var notifications: Notifications?
     var failedLogins = 0
     private var badInARow = 0
     /// Commands before login.
@@ -281,6 +283,7 @@ final class Session {
 
     private func readStep() async throws(End) -> CommandAssembler.Step {
         if connection.buffered == 0 { rest() }
+        if notifications != nil, assembler.octets.isEmpty { try await waitForCommand() }
         switch try await readLine(limit: assembler.limits.command - assembler.octets.count) {
         case .line: break
         case .tooLong, .bareLineFeed: throw .tooLong

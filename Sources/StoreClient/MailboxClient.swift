@@ -67,6 +67,7 @@ package final class MailboxSession {
         isOver = true
         guard epoch == link.epoch else { return }
         for mailbox in watched { link.unwatch(handle, mailbox) }
+        link.unwatchAll(handle)
         link.tell(.logout(handle))
     }
 
@@ -237,6 +238,25 @@ package final class MailboxSession {
         guard isValid else { return }
         link.unwatch(handle, mailbox)
         link.tell(.close(handle, mailbox))
+    }
+
+    /// Watches all mailboxes, open or not.
+    ///
+    /// - Parameter onChange: called on the loop with the number of a mailbox that may have
+    ///   changed, and with 0 when the list of mailboxes may have, or the store is lost.
+    package func watchAll(_ onChange: @escaping (MailboxID) -> Void) async throws(StoreFailure) {
+        link.watchAll(handle, onChange)
+        do throws(StoreFailure) {
+            try await done(.watchAccount(handle))
+        } catch {
+            link.unwatchAll(handle)
+            throw error
+        }
+    }
+
+    package func unwatchAll() {
+        link.unwatchAll(handle)
+        if isValid { link.tell(.close(handle, MailboxID(rawValue: 0))) }
     }
 
     package func changes(

@@ -32,6 +32,7 @@ package final class StoreLink {
     private var lastID: UInt32 = 0
     private var isSweeping = false
     private var watchers: [WatchKey: () -> Void] = [:]
+    private var accountWatchers: [SessionHandle: (MailboxID) -> Void] = [:]
 
     /// Goes up whenever the connection is lost: what belongs to an earlier one is stale.
     package private(set) var epoch: UInt64 = 0
@@ -131,6 +132,13 @@ package final class StoreLink {
     func unwatch(_ session: SessionHandle, _ mailbox: MailboxID) {
         watchers[WatchKey(session: session, mailbox: mailbox)] = nil
     }
+
+    /// - Parameter handler: gets the mailbox that changed; 0: the list of them did, or everything.
+    func watchAll(_ session: SessionHandle, _ handler: @escaping (MailboxID) -> Void) {
+        accountWatchers[session] = handler
+    }
+
+    func unwatchAll(_ session: SessionHandle) { accountWatchers[session] = nil }
 
     // MARK: - Deadlines
 
@@ -298,6 +306,7 @@ package final class StoreLink {
             switch try Event(code, from: &decoder) {
             case .changed(let session, let mailbox, _):
                 watchers[WatchKey(session: session, mailbox: mailbox)]?()
+                accountWatchers[session]?(mailbox)
             }
         case .part, .reply:
             guard let code = ReplyCode(rawValue: header.opcode) else {
@@ -365,6 +374,9 @@ package final class StoreLink {
         watchers = [:]
         for call in calls.values { call.finish(.failure(.unavailable)) }
         for handler in told.values { handler() }
+        let all = accountWatchers
+        accountWatchers = [:]
+        for handler in all.values { handler(MailboxID(rawValue: 0)) }
     }
 }
 

@@ -36,7 +36,12 @@ extension DoorConnection {
             .delete(let handle, _),
             .rename(let handle, _, _), .subscribe(let handle, _, _), .status(let handle, _),
             .deletedSize(let handle, _):
-            return try await performOnAccount(request, try session(handle))
+            let session = try session(handle)
+            let reply = try await performOnAccount(request, session)
+            if request.changesMailboxList {
+                core.watchers.mailboxListChanged(session.account.address)
+            }
+            return reply
         case .open(let handle, let name, let mode):
             return try await open(name, mode, nil, try session(handle), id)
         case .resume(let handle, let name, let mode, let mailbox, let since):
@@ -45,6 +50,9 @@ extension DoorConnection {
             return try await summaries(mailbox, uids, pieces, try session(handle), id)
         case .close(let handle, let mailbox):
             closeMailbox(mailbox, of: try session(handle))
+            return .done
+        case .watchAccount(let handle):
+            try watchAccount(try session(handle))
             return .done
         case .changes(let handle, let mailbox, _), .store(let handle, let mailbox, _, _, _, _),
             .copy(let handle, let mailbox, _, _, _), .expunge(let handle, let mailbox, _, _):

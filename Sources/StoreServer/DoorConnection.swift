@@ -222,7 +222,9 @@ final class DoorConnection {
 
     /// One `.changed` event, if the session still has the mailbox open.
     func notify(_ notice: Notice, _ highestModSeq: UInt64) {
-        guard !isOver, sessions[notice.session]?.open[notice.mailbox] != nil else { return }
+        guard !isOver, let session = sessions[notice.session],
+            session.open[notice.mailbox] != nil || session.open[.all] != nil
+        else { return }
         do throws(WireError) {
             connection.write(
                 try Frame.encode(

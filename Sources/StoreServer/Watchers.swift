@@ -105,15 +105,25 @@ final class WatchRegistry: ChangeListener {
     }
 
     func mailboxChanged(_ account: EmailAddress, _ change: MailboxChange) {
-        let told = watchers.withLock { $0[Key(account: account, mailbox: change.mailbox)] } ?? []
+        tell(account, change.mailbox, change.highestModSeq)
+    }
+
+    private func tell(_ account: EmailAddress, _ mailbox: MailboxID, _ highestModSeq: UInt64) {
+        let told = watchers.withLock { watchers in
+            let ofThis = watchers[Key(account: account, mailbox: mailbox)] ?? []
+            guard let ofAll = watchers[Key(account: account, mailbox: .all)] else { return ofThis }
+            return ofAll.union(ofThis)
+        }
         for watcher in told {
             watcher.inbox.put(
                 Notice(
-                    connection: watcher.connection, session: watcher.session,
-                    mailbox: change.mailbox),
-                change.highestModSeq)
+                    connection: watcher.connection, session: watcher.session, mailbox: mailbox),
+                highestModSeq)
         }
     }
+
+    /// A mailbox was made, renamed or deleted, or a subscription changed.
+    func mailboxListChanged(_ account: EmailAddress) { tell(account, .all, 0) }
 
     /// Everybody who has anything of this account open: it is gone.
     func accountGone(_ account: EmailAddress) {
@@ -171,6 +181,33 @@ final class LoopInbox: Sendable {
         return state.withLock { state in
             defer { state.notices = [:] }
             return state.notices
+        }
+    }
+}
+
+// MARK: - Whole accounts (NOTIFY)
+
+extension MailboxID {
+    /// No mailbox has this number. As the one that is watched: all; as the one that has changed:
+    /// the list of them.
+    static let all = MailboxID(rawValue: 0)
+}
+
+extension DoorConnection {
+    /// Every change of the account becomes an event, until `close` of `.all`.
+    func watchAccount(_ session: Session) throws(StoreFailure) {
+        guard session.open[.all] == nil else { return }
+        session.open[.all] = .readOnly
+        core.watchers.add(watcher(session), session.account.address, .all)
+    }
+}
+
+extension Request {
+    /// LIST or LSUB may have another answer after it.
+    var changesMailboxList: Bool {
+        switch self {
+        case .create, .createAs, .delete, .rename, .subscribe: true
+        default: false
         }
     }
 }

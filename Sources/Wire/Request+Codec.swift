@@ -24,6 +24,7 @@ extension Request {
         case .status: .status
         case .open: .open
         case .close: .close
+        case .watchAccount: .watchAccount
         case .changes: .changes
         case .append: .append
         case .store: .store
@@ -134,6 +135,7 @@ extension Request {
             encoder.put(session)
             encoder.put(name)
             encoder.put(mode.rawValue)
+        case .watchAccount(let session): encoder.put(session)
         case .close(let session, let mailbox):
             encoder.put(session)
             encoder.put(mailbox)
@@ -244,6 +246,7 @@ extension Request {
                 try decoder.sessionHandle(), try decoder.mailboxName(),
                 try decoder.choice(OpenMode.self, "open mode"))
         case .close: self = .close(try decoder.sessionHandle(), try decoder.mailboxID())
+        case .watchAccount: self = .watchAccount(try decoder.sessionHandle())
         case .append, .changes, .createAs, .place, .store, .copy, .expunge, .read, .search,
             .summaries, .resume:
             self = try Self.messageRequest(code, &decoder)

@@ -151,6 +151,9 @@ package enum Request: Equatable, Sendable {
     /// Opens and watches: `.changed` events follow until `close`.
     case open(SessionHandle, MailboxName, OpenMode)  // parts .entries, then .opened
     case close(SessionHandle, MailboxID)  // .done
+    /// `.changed` events of all mailboxes follow, and of mailbox 0 when the list of them changes,
+    /// until `close` of mailbox 0.
+    case watchAccount(SessionHandle)  // .done
     case changes(SessionHandle, MailboxID, since: UInt64)  // parts .entries, then .changes
     case append(
         SessionHandle, MailboxName, flags: NamedFlags, date: SecondsSince1970?, body: MessageBody

@@ -40,6 +40,7 @@ package enum RequestCode: UInt16, CaseIterable, Sendable {
     case search = 0x0318
     case summaries = 0x0310
     case resume = 0x0311
+    case watchAccount = 0x0312
     case details = 0x0350
     case mailboxNumber = 0x0351
     case appendGroup = 0x0352

@@ -85,10 +85,15 @@ class View:
             if uid in self.flags or uid in self.uids:
                 self.uids.remove(uid)
                 self.forget(uid)
-            elif None in self.uids:
-                self.uids.remove(None)
             else:
-                raise Violation(f"VANISHED {uid}, which nobody was told of")
+                self.uids.pop(self.place(uid))
+
+    def place(self, uid):
+        """Where a message must be that was counted and never named."""
+        low = max((n + 1 for n, known in enumerate(self.uids) if known and known < uid), default=0)
+        if low == len(self.uids) or self.uids[low] is not None:
+            raise Violation(f"VANISHED {uid}, which nobody was told of, of {self.uids}")
+        return low
 
     def forget(self, uid):
         self.flags.pop(uid, None)

@@ -92,7 +92,7 @@ enum Samples {
             .subscribe(session, name("x"), false),
             .status(session, .inbox),
             .open(session, .inbox, .maildrop),
-            .close(session, mailbox),
+            .close(session, mailbox), .watchAccount(session),
             .changes(session, mailbox, since: 1 << 40),
             .append(session, .inbox, flags: flags, date: -1, body: .inline([])),
             .append(

@@ -142,6 +142,13 @@ extension Schema {
         Key(
             path: "smtpd.limits.tarpit", target: .suite(.duration(\.smtpd.limits.tarpit, 0...60)),
             doc: "How late; \"0\": never."),
+        Key(
+            path: "smtpd.limits.greet_delay",
+            target: .suite(.duration(\.smtpd.limits.greetDelay, 0...60)),
+            doc: """
+                On listeners of mode smtp and alt: how long a client must wait for the greeting. One \
+                that speaks before is refused (554), as spam software does that cannot wait.
+                """),
     ]
 
     private static func limitKey(

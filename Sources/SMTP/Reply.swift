@@ -72,6 +72,8 @@ extension Reply {
     package static let loop = Reply(554, (5, 4, 6), "Too many hops: routing loop detected")
     package static let startTLSFirst = Reply(
         530, (5, 7, 0), "Must issue a STARTTLS command first")
+    /// RFC 8689 §4.1: the sender learns that this hop does not do it, as it is.
+    package static let requireTLSInClear = Reply(530, (5, 7, 4), "REQUIRETLS needs TLS")
     package static let authenticationRequired = Reply(
         530, (5, 7, 0), "Authentication required")
     package static let encryptionRequired = Reply(

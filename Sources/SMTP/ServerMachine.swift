@@ -315,7 +315,9 @@ package struct ServerMachine: Sendable {
         default: return failed(.nested)
         }
         guard isOffered(parameters.terms) else {
-            return failed(CommandError.unknownParameter.reply)
+            return failed(
+                parameters.terms.requiresTLS && !isEncrypted
+                    ? .requireTLSInClear : CommandError.unknownParameter.reply)
         }
         if let size = parameters.size, size > policy.sizeLimit { return .reply(.tooLarge) }
         let envelope = Envelope(from: from, parameters: parameters)

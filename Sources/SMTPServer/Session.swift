@@ -82,7 +82,7 @@ package final class Session {
             return
         }
         // Nobody may speak before the greeting; spam software that cannot wait does.
-        if await connection.wait(within: .zero) == .input {
+        if await connection.wait(within: greetDelay) == .input {
             reject(.tooEarly, reason: "early-talker")
             return
         }
@@ -111,6 +111,12 @@ package final class Session {
                 (service.context.now - began).seconds, [name])
             guard goesOn else { return }
         }
+    }
+
+    /// For strangers on the ports for other servers; people's programs have to log in anyway.
+    private var greetDelay: Duration {
+        guard !isExempt, !machine.policy.requiresAuthentication else { return .zero }
+        return settings.smtpd.limits.greetDelay
     }
 
     /// Time for the next line: the command's, but no more than is left of the connection's, or of

@@ -184,6 +184,8 @@ package struct SMTPLimits: Sendable, Equatable {
     /// Errors after which each further reply waits for `tarpit`.
     package var tarpitAfter = 3
     package var tarpit = Duration.seconds(2)
+    /// How long strangers must be silent before they are greeted.
+    package var greetDelay = Duration.zero
 
     package init() {}
 }

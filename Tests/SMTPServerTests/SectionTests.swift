@@ -174,7 +174,7 @@ private let extensions: [Dialogue] = [
             + "> RCPT TO:<jos\u{e9}@example.test>\n< 550 5.1.1"),
     Dialogue(
         "8689 4.1: REQUIRETLS is for TLS only",
-        "> EHLO c\n< 250-\n> MAIL FROM:<> REQUIRETLS\n< 555 5.5.4"),
+        "> EHLO c\n< 250-\n> MAIL FROM:<> REQUIRETLS\n< 530 5.7.4 REQUIRETLS needs TLS"),
     Dialogue(
         "4865: FUTURERELEASE is not offered",
         "> EHLO c\n< 250-\n> MAIL FROM:<> HOLDFOR=9\n< 555 5.5.4"),

@@ -132,6 +132,29 @@ struct SessionLimitTests {
         #expect(wasRefused)
     }
 
+    @Test func `with greet_delay strangers wait for the greeting, and who does not is 554`() throws
+    {
+        let daemon = try TestDaemon(
+            FakeStore(),
+            change: {
+                $0.server.exempt = []
+                $0.smtpd.limits.greetDelay = .milliseconds(400)
+            })
+        let began = ContinuousClock.now
+        let patient = try daemon.connect()
+        let hasty = try daemon.connect()
+        usleep(100_000)
+        hasty.send("EHLO hasty\r\n")
+        #expect(hasty.reply() == "554 5.5.1 You talked before the greeting\r\n")
+        #expect(hasty.line() == "")
+        #expect(ContinuousClock.now - began < .milliseconds(390))
+        #expect(patient.reply().hasPrefix("220 "))
+        #expect(ContinuousClock.now - began >= .milliseconds(400))
+        let known = try TestDaemon(
+            FakeStore(), change: { $0.smtpd.limits.greetDelay = .seconds(60) })
+        #expect(try known.connect().reply().hasPrefix("220 "))
+    }
+
     @Test func `one client too many is 421`() throws {
         let daemon = try TestDaemon(FakeStore(), change: { $0.smtpd.maxClients = 2 })
         let first = try daemon.greeted()

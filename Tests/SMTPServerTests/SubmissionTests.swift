@@ -100,6 +100,28 @@ struct SubmissionMessageTests {
         ("From: undisclosed", "550 5.6.0"), ("From: <>", "550 5.6.0"),
         ("From: group: alice@example.test;", "250 2.0.0"),
         ("From: stale@example.test", "451 4.3.0"),
+        // RFC 5322 §3.6.6: sent on.
+        ("Resent-From: alice@example.test\r\nFrom: mallory@example.test", "250 2.0.0"),
+        ("From: mallory@example.test\r\nRESENT-FROM: <alice@example.test>", "250 2.0.0"),
+        ("Resent-From: alice@example.test\r\nFrom: undisclosed", "250 2.0.0"),
+        ("Resent-From: mallory@example.test\r\nFrom: alice@example.test", "550 5.7.1"),
+        (
+            "Resent-From: alice@example.test\r\nResent-Sender: mallory@example.test\r\nFrom: a@b.c",
+            "550 5.7.1"
+        ),
+        (
+            "Resent-From: alice@example.test\r\nResent-From: bob@b.test\r\nResent-Sender: c@b.test",
+            "250 2.0.0"
+        ),
+        (
+            "Resent-From: mallory@b.test\r\nResent-From: alice@example.test\r\nFrom: a@b.c",
+            "550 5.7.1"
+        ),
+        ("Resent-From: alice@example.test, mallory@example.test", "550 5.7.1"),
+        ("Resent-From: nobody\r\nFrom: alice@example.test", "550 5.6.0"),
+        ("Resent-From: \r\nFrom: mallory@example.test", "550 5.7.1"),
+        ("Resent-Sender: alice@example.test\r\nFrom: mallory@example.test", "550 5.7.1"),
+        ("Resent-To: alice@example.test\r\nFrom: mallory@example.test", "550 5.7.1"),
     ])
     func `the author must be the user`(field: String, code: String) throws {
         let store = try FakeStore()

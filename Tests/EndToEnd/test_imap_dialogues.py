@@ -114,7 +114,7 @@ class Clients(SuiteCase):
         with Session(self.suite, login=False) as session:
             secret = f"{ALICE}\0{ALICE}\0{self.suite.passwords[ALICE]}".encode()
             session.ok("AUTHENTICATE PLAIN " + base64.b64encode(secret).decode())
-            self.assertEqual(session.ok("ENABLE UTF8=ACCEPT")[0], "* ENABLED")
+            self.assertEqual(session.ok("ENABLE UTF8=ACCEPT")[0], "* ENABLED UTF8=ACCEPT")
             self.assertIn('* LIST (\\Noselect) "/" ""', session.ok('LIST "" ""'))
             session.ok('LSUB "" "*"')
             session.ok("SELECT Twelve")
@@ -248,7 +248,13 @@ class Messages(SuiteCase):
             self.assertRegex(session.do("APPEND INBOX {99999999}")[-1], r"NO \[TOOBIG\]")
             self.assertRegex(session.do("APPEND Nowhere {5+}\r\nhello")[-1], r"NO \[TRYCREATE\]")
             self.assertRegex(session.do("APPEND INBOX (\\Foo) {5+}\r\nhello")[-1], "BAD")
-            self.assertRegex(session.do("APPEND INBOX {5+}\r\nhello {3+}\r\nabc")[-1], "BAD")
+            self.assertRegex(session.do("APPEND INBOX {5+}\r\nhello nonsense")[-1], "BAD")
+            # RFC 3502: all of them or none.
+            session.ok("SELECT INBOX")
+            before = session.ok("STATUS INBOX (UIDNEXT)")[0]
+            self.assertRegex(
+                session.do("APPEND INBOX {5+}\r\nhello (\\Foo) {3+}\r\nabc")[-1], "BAD")
+            self.assertEqual(session.ok("STATUS INBOX (UIDNEXT)")[0], before)
             session.ok("NOOP")
 
     def test_seen_is_set_and_told(self):

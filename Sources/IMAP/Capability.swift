@@ -34,6 +34,18 @@ package enum Capability: String, CaseIterable, Sendable {
     case listStatus = "LIST-STATUS"
     case statusSize = "STATUS=SIZE"
     case within = "WITHIN"
+    case esearch = "ESEARCH"
+    case searchRes = "SEARCHRES"
+    case partial = "PARTIAL"
+    case sort = "SORT"
+    case sortDisplay = "SORT=DISPLAY"
+    case esort = "ESORT"
+    case threadOrderedSubject = "THREAD=ORDEREDSUBJECT"
+    case threadReferences = "THREAD=REFERENCES"
+    case threadRefs = "THREAD=REFS"
+    case contextSearch = "CONTEXT=SEARCH"
+    case contextSort = "CONTEXT=SORT"
+    case multiSearch = "MULTISEARCH"
     case replace = "REPLACE"
     case urlPartial = "URL-PARTIAL"
     case utf8Accept = "UTF8=ACCEPT"
@@ -59,6 +71,8 @@ package enum Capability: String, CaseIterable, Sendable {
     /// Without the first of a pair the second means nothing.
     private static let needs: [(base: Capability, beside: Capability)] = [
         (.specialUse, .createSpecialUse), (.listExtended, .listStatus),
+        (.esearch, .searchRes), (.esearch, .partial), (.esearch, .contextSearch),
+        (.esearch, .multiSearch), (.sort, .sortDisplay), (.sort, .esort), (.sort, .contextSort),
         (.condstore, .qresync), (.quota, .quotaStorage), (.quota, .quotaMessage),
     ]
 
@@ -123,12 +137,46 @@ extension Command {
         case .select(let select):
             (select.condstore ? [.condstore] : []) + (select.resync == nil ? [] : [.qresync])
         case .store(let store): store.unchangedSince == nil ? [] : [.condstore]
-        case .search(let program, _):
-            program.key.needs + (program.mentionsModSeq ? [.condstore] : [])
+        case .search(let program, _): program.needs(.esearch, .contextSearch)
+        case .multiSearch(let command):
+            [.multiSearch] + command.program.needs(.esearch, .contextSearch)
+        case .cancelUpdate: [.contextSearch]
+        case .sort(let sort):
+            [.sort] + sort.program.needs(.esort, .contextSort)
+                + (sort.order.contains(where: \.isDisplay) ? [.sortDisplay] : [])
+        case .thread(let thread): [thread.algorithm.capability] + thread.program.needs
         case .list(let list): list.needs
         case .status(_, let items): items.needs
         case .fetch(let fetch): fetch.needs
         default: []
+        }
+    }
+}
+
+extension SearchProgram {
+    fileprivate var needs: [Capability] { key.needs + (mentionsModSeq ? [.condstore] : []) }
+
+    /// - Parameters: what RETURN and its UPDATE need.
+    fileprivate func needs(_ extended: Capability, _ context: Capability) -> [Capability] {
+        guard let returns else { return needs }
+        var needs = needs + [extended]
+        if returns.contains(.save) { needs.append(.searchRes) }
+        if returns.contains(.update) { needs.append(context) }
+        if returns.partial != nil { needs.append(.partial) }
+        return needs
+    }
+}
+
+extension SortCriterion {
+    fileprivate var isDisplay: Bool { key == .displayFrom || key == .displayTo }
+}
+
+extension ThreadAlgorithm {
+    fileprivate var capability: Capability {
+        switch self {
+        case .orderedSubject: .threadOrderedSubject
+        case .references: .threadReferences
+        case .refs: .threadRefs
         }
     }
 }
@@ -177,6 +225,7 @@ extension FetchCommand {
     fileprivate var needs: [Capability] {
         var needs: [Capability] = changedSince == nil ? [] : [.condstore]
         if tellsVanished { needs.append(.qresync) }
+        if partial != nil { needs.append(.partial) }
         for attribute in attributes {
             switch attribute {
             case .modSeq: needs.append(.condstore)

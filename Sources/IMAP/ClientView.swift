@@ -32,6 +32,9 @@ package struct ClientView {
     package var tellsVanished = false
     /// `\\Recent` and RECENT are not there in IMAP4rev2 (RFC 9051, appendix E).
     private var knowsRecent = true
+    /// What `$` means (RFC 5182): UIDs that the last SEARCH with SAVE found. Those that are gone
+    /// are in no view any more, so nobody needs to take them out.
+    package var saved: [UIDRange] = []
 
     /// - Parameter recent: which messages are `\Recent` in this session.
     package init(_ snapshot: MailboxSnapshot, recent: (MessageEntry) -> Bool) {
@@ -59,6 +62,7 @@ package struct ClientView {
             vanished = []
         }
         altered = []
+        saved = []
         keywordsAreNew = false
         toldMessages = messages
         if recentCount > 0 {
@@ -122,9 +126,9 @@ package struct ClientView {
     ///
     /// - Returns: nil if it names a number beyond the last message (RFC 3501 §9, seq-number).
     package func indexes(_ set: SequenceSet, byUID: Bool) -> [Range<Int>]? {
-        if byUID {
+        if byUID || set.isSaved {
             var ranges: [Range<Int>] = []
-            for range in set.resolved(largest: largestUID) {
+            for range in set.isSaved ? saved : set.resolved(largest: largestUID) {
                 let start = lowerBound(range.first)
                 let end = range.last == .max ? entries.count : lowerBound(range.last + 1)
                 if start < end { ranges.append(start..<end) }

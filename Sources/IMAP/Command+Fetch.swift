@@ -28,18 +28,31 @@ extension Cursor {
             try fetchMacroOrAttribute(into: &command)
         }
         if skip(while: { $0 == .space }) > 0, take(0x28) {
-            guard word() == "CHANGEDSINCE" else { throw failure }
-            try space()
-            command.changedSince = try modSeq()
-            if byUID, skip(while: { $0 == .space }) > 0 {
-                guard word() == "VANISHED" else { throw failure }
-                command.tellsVanished = true
-            }
-            try expect(0x29)
-            if !command.attributes.contains(.modSeq) { command.attributes.append(.modSeq) }
+            try fetchModifiers(into: &command)
         }
         if byUID, !command.attributes.contains(.uid) { command.attributes.insert(.uid, at: 0) }
         return command
+    }
+
+    private mutating func fetchModifiers(
+        into command: inout FetchCommand
+    ) throws(CommandError) {
+        repeat {
+            _ = skip(while: { $0 == .space })
+            switch word() {
+            case "CHANGEDSINCE" where command.changedSince == nil:
+                try space()
+                command.changedSince = try modSeq()
+                if !command.attributes.contains(.modSeq) { command.attributes.append(.modSeq) }
+            case "VANISHED" where command.byUID && command.changedSince != nil:
+                command.tellsVanished = true
+            case "PARTIAL" where command.byUID && command.partial == nil:
+                try space()
+                command.partial = try partialRange()
+            default: throw failure
+            }
+        } while next == .space
+        try expect(0x29)
     }
 
     private mutating func fetchMacroOrAttribute(

@@ -78,6 +78,8 @@ extension Cursor {
             let mailbox = try argument()
             try space()
             return .status(mailbox: mailbox, try statusItems())
+        case "CANCELUPDATE": return .cancelUpdate(tags: try cancelledTags())
+        case "ESEARCH": return .multiSearch(try multiSearch())
         case "UID":
             try space()
             return try messageCommand(word(), byUID: true)
@@ -95,6 +97,8 @@ extension Cursor {
         case "STORE":
             try space()
             return .store(try store(byUID: byUID))
+        case "SORT": return .sort(try sort(byUID: byUID))
+        case "THREAD": return .thread(try thread(byUID: byUID))
         case "SEARCH": return .search(try SearchProgram(from: &self), byUID: byUID)
         case "COPY", "MOVE":
             try space()

@@ -45,6 +45,10 @@ package enum Command: Equatable, Sendable {
     /// nil: every message with `\Deleted`.
     case expunge(uids: SequenceSet?)
     case search(SearchProgram, byUID: Bool)
+    case sort(SortCommand)
+    case thread(ThreadCommand)
+    case multiSearch(MultiSearchCommand)
+    case cancelUpdate(tags: [[UInt8]])
     case fetch(FetchCommand)
     case store(StoreCommand)
     case copy(SequenceSet, to: [UInt8], move: Bool, byUID: Bool)
@@ -79,6 +83,10 @@ package enum Command: Equatable, Sendable {
         case .idle: "IDLE"
         case .expunge: "EXPUNGE"
         case .search: "SEARCH"
+        case .sort: "SORT"
+        case .thread: "THREAD"
+        case .multiSearch: "ESEARCH"
+        case .cancelUpdate: "CANCELUPDATE"
         case .fetch: "FETCH"
         case .store: "STORE"
         case .copy(_, _, let move, _): move ? "MOVE" : "COPY"
@@ -154,6 +162,8 @@ package struct FetchCommand: Equatable, Sendable {
     package var changedSince: UInt64?
     /// RFC 7162 §3.2.6: also which messages are gone since then.
     package var tellsVanished = false
+    /// RFC 9394 §3.3: only so many of the messages of the set.
+    package var partial: PartialRange?
     package var byUID: Bool
 
     package init(

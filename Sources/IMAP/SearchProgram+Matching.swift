@@ -92,9 +92,10 @@ package struct PreparedSearch: Sendable {
     /// - Parameters:
     ///   - messages: in the view: what `*` means.
     ///   - largestUID: 0 if there are none.
+    ///   - saved: UIDs: what `$` means.
     package init(
         _ program: SearchProgram, keywords: [[UInt8]], messages: UInt32, largestUID: UInt32,
-        now: SecondsSince1970
+        now: SecondsSince1970, saved: [UIDRange] = []
     ) {
         var facts: [Fact] = []
         func fact(_ fact: Fact) -> Node {
@@ -111,6 +112,8 @@ package struct PreparedSearch: Sendable {
             case .keyword(let name):
                 fact(Flags.keyword(named: name, in: keywords).map(Fact.flags) ?? .constant(false))
             case .new: fact(.new)
+            case .sequence(let set) where set.isSaved, .uid(let set) where set.isSaved:
+                fact(.uid(saved))
             case .sequence(let set): fact(.sequence(set.resolved(largest: messages)))
             case .uid(let set): fact(.uid(set.resolved(largest: largestUID)))
             case .larger(let size): fact(.larger(size))

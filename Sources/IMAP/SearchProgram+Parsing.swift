@@ -6,30 +6,60 @@ import Bytes
 import Mail
 
 extension SearchProgram {
-    /// Reads ` [CHARSET x] key ...` up to the end of the command.
+    /// Reads ` [RETURN (...)] [CHARSET x] key ...` up to the end of the command.
     init(from cursor: inout Cursor) throws(CommandError) {
+        let before = cursor.offset
+        try cursor.space()
+        var returns: SearchReturn?
+        if cursor.word() == "RETURN" {
+            try cursor.space()
+            returns = try cursor.searchReturn()
+        } else {
+            cursor.rewind(to: before)
+        }
+        try self.init(from: &cursor, key: .all)
+        self.returns = returns
+    }
+
+    /// Reads ` charset key ...` as SORT and THREAD have it.
+    init(from cursor: inout Cursor, returning returns: SearchReturn?) throws(CommandError) {
+        try cursor.space()
+        let charset = try cursor.charset()
+        try self.init(from: &cursor, key: .all)
+        charsetIsUnknown = !charset
+        namesCharset = true
+        self.returns = returns
+    }
+
+    /// Reads ` [CHARSET x] key ...`.
+    private init(from cursor: inout Cursor, key: SearchKey) throws(CommandError) {
+        self.init(key: key)
         try cursor.space()
         let start = cursor.offset
         if cursor.word() == "CHARSET" {
             try cursor.space()
-            let charset = try cursor.astring().map(\.asciiUppercased)
+            charsetIsUnknown = try !cursor.charset()
             namesCharset = true
-            guard charset == Array("UTF-8") || charset == Array("US-ASCII") else {
-                throw .badCharset
-            }
             try cursor.space()
         } else {
             cursor.rewind(to: start)
         }
         var parser = KeyParser()
-        key = .and([])
         var keys: [SearchKey] = []
         repeat {
             keys.append(try parser.key(&cursor, depth: 0))
             guard cursor.skip(while: { $0 == .space }) > 0 else { break }
         } while !cursor.isAtEnd
-        key = keys.count == 1 ? keys[0] : .and(keys)
+        self.key = keys.count == 1 ? keys[0] : .and(keys)
         mentionsModSeq = parser.mentionsModSeq
+    }
+}
+
+extension Cursor {
+    /// - Returns: false for a charset that is not supported.
+    fileprivate mutating func charset() throws(CommandError) -> Bool {
+        let charset = try astring().map(\.asciiUppercased)
+        return charset == Array("UTF-8") || charset == Array("US-ASCII")
     }
 }
 
@@ -51,7 +81,7 @@ private struct KeyParser {
             } while !cursor.take(0x29)
             return group.count == 1 ? group[0] : .and(group)
         }
-        if let octet = cursor.next, octet.isASCIIDigit || octet == 0x2A {
+        if let octet = cursor.next, octet.isASCIIDigit || octet == 0x2A || octet == 0x24 {
             return .sequence(try SequenceSet(from: &cursor))
         }
         let name = cursor.word()

@@ -51,5 +51,11 @@ package struct SearchProgram: Equatable, Sendable {
     /// It named a charset, which RFC 6855 §3 forbids behind ENABLE UTF8=ACCEPT.
     package var namesCharset = false
 
+    /// The options of RETURN, if the client wrote it: then the answer is ESEARCH (RFC 4731).
+    package var returns: SearchReturn?
+    /// Neither UTF-8 nor US-ASCII: the answer is NO. Not an error of the grammar, for RFC 5182 §2.1
+    /// wants what was saved to be forgotten then.
+    package var charsetIsUnknown = false
+
     package init(key: SearchKey) { self.key = key }
 }

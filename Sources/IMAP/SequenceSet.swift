@@ -13,10 +13,16 @@ package struct SequenceSet: Equatable, Sendable {
     private static let star: UInt32 = 0
 
     private var ranges: [UIDRange] = []
+    /// `$`: what the last SEARCH with SAVE found (RFC 5182). What that is only the view knows.
+    package private(set) var isSaved = false
 
     package init(_ ranges: [UIDRange]) { self.ranges = ranges }
 
     init(from cursor: inout Cursor) throws(CommandError) {
+        if cursor.take(0x24) {
+            isSaved = true
+            return
+        }
         repeat {
             let first = try Self.bound(&cursor)
             let last = cursor.take(0x3A) ? try Self.bound(&cursor) : first

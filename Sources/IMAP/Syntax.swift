@@ -14,8 +14,6 @@ package enum CommandError: Error, Hashable, Sendable {
     case syntax(at: Int)
     /// Parentheses, keys or sets beyond what is allowed.
     case tooComplex
-    /// Search charset other than US-ASCII and UTF-8. RFC 3501 §6.4.4.
-    case badCharset
     /// A date that does not exist.
     case badDate
     /// A flag that the client may not set (`\Recent`) or that no one knows.

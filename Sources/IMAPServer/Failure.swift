@@ -74,6 +74,8 @@ extension Failure {
         }
     }
 
+    static let badCharset = "[BADCHARSET (US-ASCII UTF-8)] Charset is not supported"
+
     /// The text behind BAD for a command that could not be read.
     static func text(_ error: CommandError) -> String {
         switch error {
@@ -81,7 +83,6 @@ extension Failure {
         case .unknownCommand: "Unknown command"
         case .syntax(let offset): "Syntax error at octet \(offset)"
         case .tooComplex: "Command is too complex"
-        case .badCharset: "[BADCHARSET (US-ASCII UTF-8)] Charset is not supported"
         case .badDate: "No such date"
         case .badFlag: "Invalid flag"
         }

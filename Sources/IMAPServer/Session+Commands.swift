@@ -47,6 +47,10 @@ extension Session {
         case .unselect: try await close(tag, expunges: false)
         case .expunge(let set): try await expunge(tag, set)
         case .search(let program, let byUID): try await search(tag, program, byUID: byUID)
+        case .sort(let command): try await sort(tag, command)
+        case .thread(let command): try await thread(tag, command)
+        case .multiSearch(let command): try await multiSearch(tag, command)
+        case .cancelUpdate(let tags): try cancelUpdates(tag, of: tags)
         case .fetch(let fetch): try await self.fetch(tag, fetch)
         case .store(let store): try await self.store(tag, store)
         case .copy(let set, let name, let move, let byUID):

@@ -20,10 +20,11 @@ extension Session {
         if command.attributes.contains(.modSeq) { enableCondstore() }
         try await synchronize(expunges: command.byUID)
         let (store, selection) = try requireSelection()
-        guard let ranges = selection.view.indexes(command.set, byUID: command.byUID) else {
+        guard var ranges = selection.view.indexes(command.set, byUID: command.byUID) else {
             throw .bad("No such message")
         }
         try await tellVanished(command, store, selection)
+        if let partial = command.partial { ranges = partial.stretch(of: ranges) }
         let missing = try await respond(command, ranges, store, selection)
         if missing, !command.byUID {
             throw .no("[EXPUNGEISSUED] Some messages are gone")  // RFC 2180 §4.1.2

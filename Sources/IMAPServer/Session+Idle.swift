@@ -35,6 +35,7 @@ extension Session {
             if case .selected(let store, let selection) = state {
                 try await update(store, selection)
                 tell(selection, expunges: true)
+                try await updateContexts()
             }
             try await tellNotifications()
             return true

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // SEARCH: by the view first; what it cannot decide is asked of the store, which has the messages and
-// their index. RFC 3501 §6.4.4, §7.2.5; RFC 7162 §3.1.5.
+// their index. RFC 3501 §6.4.4; RFC 5182 for what is saved.
 
 import Bytes
 import IMAP
@@ -14,17 +14,51 @@ extension Session {
     func search(
         _ tag: [UInt8], _ program: SearchProgram, byUID: Bool
     ) async throws(Failure) {
-        _ = try requireSelection()
         if writer.isUTF8, program.namesCharset { throw .bad("No charset with UTF8=ACCEPT") }
-        if program.mentionsModSeq { enableCondstore() }
-        // Also a UID SEARCH may have numbers in it, which must not move before they are resolved
-        try await synchronize(expunges: false)
-        let (store, selection) = try requireSelection()
+        var program = program
+        // RFC 9051 §6.4.4: IMAP4rev2 has no other answer
+        if isRevision2, program.returns == nil { program.returns = SearchReturn(.all) }
+        let (found, _, selection) = try await run(program)
+        try await answer(tag, found, program, "SEARCH", byUID: byUID, selection)
+        follow(tag, found, program, nil, byUID: byUID, selection)
+        if byUID { tell(selection, expunges: true) }
+        writer.line(tag, "OK SEARCH completed")
+    }
+
+    /// Brings the view up to date and searches it.
+    ///
+    /// - Returns: indexes of the view, rising.
+    func run(
+        _ program: SearchProgram
+    ) async throws(Failure) -> ([Int], MailboxSession, Selection) {
+        let (_, selection) = try requireSelection()
+        do throws(Failure) {
+            if program.charsetIsUnknown {
+                throw .no(Failure.badCharset)
+            }
+            if program.mentionsModSeq { enableCondstore() }
+            // Also a UID SEARCH may have numbers in it, which must not move before they are
+            // resolved
+            try await synchronize(expunges: false)
+            let (store, selection) = try requireSelection()
+            let found = try await matching(program, store, selection)
+            return (found, store, selection)
+        } catch {
+            // RFC 5182 §2.1: what could not be carried out leaves nothing saved
+            if program.returns?.contains(.save) ?? false { selection.view.saved = [] }
+            throw error
+        }
+    }
+
+    /// - Returns: indexes of the view, rising.
+    func matching(
+        _ program: SearchProgram, _ store: MailboxSession, _ selection: Selection
+    ) async throws(Failure) -> [Int] {
         let program = try await resolvingDetails(program, store, selection)
         let search = PreparedSearch(
             program, keywords: selection.view.keywords, messages: selection.view.messages,
             largestUID: selection.view.largestUID,
-            now: Int64(service.context.wallMilliseconds() / 1_000))
+            now: Int64(service.context.wallMilliseconds() / 1_000), saved: selection.view.saved)
         var found: [Int] = []
         // Messages of which the view knows the same leave the same question: mostly there is one.
         var open: [ViewAnswers: [Int]] = [:]
@@ -42,22 +76,7 @@ extension Session {
             }
             found.sort()
         }
-        var highest: UInt64 = 0
-        writer.write("* SEARCH")
-        for index in found {
-            let entry = selection.view.entries[index]
-            highest = max(highest, entry.modSeq)
-            writer.write(" ")
-            writer.write(byUID ? entry.uid : UInt32(index) + 1)
-        }
-        if program.mentionsModSeq, !found.isEmpty {
-            writer.write(" (MODSEQ ")
-            writer.write(highest)
-            writer.write(")")
-        }
-        writer.write("\r\n")
-        if byUID { tell(selection, expunges: true) }
-        writer.line(tag, "OK SEARCH completed")
+        return found
     }
 
     /// - Returns: those of `indexes` whose text matches.

@@ -90,6 +90,7 @@ extension Session {
             uidNext: view.uidNext, claims: !isReadOnly)
         selection.view.reselect(recentFrom: floor)
         selection.floor = floor
+        selection.contexts = []
         sayClosed()
         return selection
     }
@@ -163,6 +164,7 @@ extension Session {
             try await update(store, selection)
         }
         tell(selection, expunges: expunges)
+        try await updateContexts()
     }
 
     /// Asked for so short a time ago, a mailbox can have changed only if the store says so.
@@ -209,6 +211,7 @@ extension Session {
     }
 
     func tell(_ selection: Selection, expunges: Bool) {
+        if expunges { tellRemoved(selection) }
         selection.view.tell(
             .init(expunges: expunges, isReadOnly: selection.isReadOnly), to: &writer)
     }

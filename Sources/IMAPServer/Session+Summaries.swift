@@ -54,7 +54,7 @@ extension Session {
         return sent + (try await sendText(command, unanswered, fresh, details, store, selection))
     }
 
-    private func nextRows(_ stream: SummaryStream) async throws(Failure) -> [UInt8]? {
+    func nextRows(_ stream: SummaryStream) async throws(Failure) -> [UInt8]? {
         do throws(StoreFailure) {
             return try await stream.next()
         } catch {

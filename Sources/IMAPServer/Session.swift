@@ -24,6 +24,9 @@ final class Selection {
     var askedAt: MonotonicInstant
     /// Where recent messages began when it was selected.
     var floor: UInt32?
+    /// Searches whose results the client follows, and the state of the view that they were told.
+    var contexts: [SearchContext] = []
+    var contextsModSeq: UInt64 = 0
 
     init(
         name: MailboxName, isReadOnly: Bool, view: ClientView, signal: ChangeSignal,
@@ -223,10 +226,10 @@ final class Session {
         }
     }
 
-    /// BAD, or NO for what is understood but not supported, to what could not be parsed.
+    /// BAD to what could not be parsed.
     private func refuse(_ error: CommandError) {
         writer.write(TaggedCommand.tag(of: assembler.octets) ?? Array("*"))
-        writer.write(error == .badCharset ? " NO " : " BAD ")
+        writer.write(" BAD ")
         writer.write(Array(Failure.text(error)))
         writer.write("\r\n")
         emit()

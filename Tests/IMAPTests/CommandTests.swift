@@ -193,9 +193,14 @@ struct CommandTests {
         #expect(throws: CommandError.self) { try parse("FETCH 1 (\(deep)") }
     }
 
-    @Test func `search charset other than UTF-8 is named as such`() {
-        #expect(throws: CommandError.badCharset) { try parse("SEARCH CHARSET KOI8-R ALL") }
-        #expect(throws: Never.self) { _ = try parse("UID SEARCH CHARSET UTF-8 ALL") }
+    @Test func `search charset other than UTF-8 is named as such`() throws {
+        for (charset, isUnknown) in [("KOI8-R", true), ("UTF-8", false), ("us-ascii", false)] {
+            guard case .search(let program, _) = try parse("SEARCH CHARSET \(charset) ALL"),
+                case .sort(let sort) = try parse("SORT (DATE) \(charset) ALL")
+            else { throw CommandError.unknownCommand }
+            #expect(program.charsetIsUnknown == isUnknown)
+            #expect(sort.program.charsetIsUnknown == isUnknown)
+        }
     }
 }
 

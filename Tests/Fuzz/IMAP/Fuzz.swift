@@ -34,24 +34,51 @@ private func exercise(_ command: Command) {
             let message = Array("Subject: x\r\n\r\nbody\r\n")
             _ = section.section.resolve(in: message.span)
         }
-    case .search(let program, _):
-        let search = PreparedSearch(
-            program, keywords: [Array("k")], messages: 10, largestUID: 10, now: 1_600_000_000)
-        let entry = MessageEntry(
-            uid: 5, size: 9, flags: .seen, modSeq: 3, internalDate: 1_500_000_000)
-        let verdict = search.verdict(entry, number: 5)
-        // What is left to ask of the text must agree with what the view knew by itself.
-        let question = search.question(search.answers(entry, number: 5))
-        let matches = TextMatcher(question).matches(
-            Array("Subject: x\r\n\r\nbody\r\n"))
-        if verdict == .yes, !matches { fatalError("the view and the text disagree") }
-        if verdict == .no, matches { fatalError("the view and the text disagree") }
+    case .search(let program, _): exercise(program)
+    case .multiSearch(let command): exercise(command.program)
+    case .sort(let command):
+        exercise(command.program)
+        var columns = SortColumns(command.order, count: 2)
+        collect(into: &columns)
+        guard columns.sorted().sorted() == [0, 1] else { fatalError("sorted away") }
+    case .thread(let command):
+        exercise(command.program)
+        var builder = ThreadBuilder(command.algorithm, numbers: [1, 2])
+        collect(into: &builder)
+        var writer = ThreadForest.Writer(builder.finish())
+        var octets: [UInt8] = []
+        guard !writer.append(to: &octets, limit: 100) else { fatalError("two are long") }
     case .list(let list):
         for pattern in list.patterns {
             _ = ListPattern(list.reference + pattern)?.matches(.inbox)
         }
     default: break
     }
+}
+
+private func collect<Collector: KeyCollector>(into collector: inout Collector) {
+    for place in 0..<2 {
+        let header = Array("Subject: x\r\nReferences: <a> <b>\r\n\r\n")
+        let packed = ListKeys(header.span, 0..<header.count).packed
+        guard let keys = ListKeyRow(packed.span, 0..<packed.count) else { fatalError("keys") }
+        let entry = MessageEntry(
+            uid: UInt32(place + 1), size: 9, flags: .seen, modSeq: 3, internalDate: 1_500_000_000)
+        collector.add(place, entry, keys, packed.span)
+    }
+}
+
+private func exercise(_ program: SearchProgram) {
+    let search = PreparedSearch(
+        program, keywords: [Array("k")], messages: 10, largestUID: 10, now: 1_600_000_000)
+    let entry = MessageEntry(
+        uid: 5, size: 9, flags: .seen, modSeq: 3, internalDate: 1_500_000_000)
+    let verdict = search.verdict(entry, number: 5)
+    // What is left to ask of the text must agree with what the view knew by itself.
+    let question = search.question(search.answers(entry, number: 5))
+    let matches = TextMatcher(question).matches(
+        Array("Subject: x\r\n\r\nbody\r\n"))
+    if verdict == .yes, !matches { fatalError("the view and the text disagree") }
+    if verdict == .no, matches { fatalError("the view and the text disagree") }
 }
 
 /// Lines and literals as a session would feed them, within its limits.

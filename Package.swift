@@ -48,6 +48,7 @@ let package = Package(
         .systemLibrary(name: "CSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(
             name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(
             name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
         .systemLibrary(
@@ -74,7 +75,8 @@ let package = Package(
 
         // 2 · machine: may use pure targets and the machine targets above them
         machine("Telemetry", ["Bytes"]),
-        machine("Transport", ["Bytes", "Mail", "Network", "Telemetry", "CLinux", "CSSL"]),
+        machine(
+            "Transport", ["Bytes", "Mail", "Network", "Telemetry", "CLinux", "CSSL", "CZlib"]),
         machine(
             "Store", ["Bytes", "Mail", "MIME", "Crypto", "Transport", "CSQLite", "CLinux"]),
         machine(
@@ -150,7 +152,9 @@ let package = Package(
         tests("WireTests", ["Wire", "Mail", "Bytes"]),
         tests("ConfigTests", ["Config", "Mail", "Bytes"]),
         tests("TelemetryTests", ["Telemetry", "Bytes"]),
-        tests("TransportTests", ["Transport", "Telemetry", "Mail", "Bytes", "CLinux", "CSSL"]),
+        tests(
+            "TransportTests",
+            ["Transport", "Telemetry", "Mail", "Bytes", "CLinux", "CSSL", "CZlib"]),
         tests(
             "DaemonTests",
             [

@@ -18,7 +18,9 @@ package enum Capability: String, CaseIterable, Sendable {
     case enable = "ENABLE"
     case binary = "BINARY"
     case catenate = "CATENATE"
+    case compress = "COMPRESS=DEFLATE"
     case idle = "IDLE"
+    case inProgress = "INPROGRESS"
     case multiAppend = "MULTIAPPEND"
     case namespace = "NAMESPACE"
     case notify = "NOTIFY"
@@ -124,6 +126,7 @@ extension Command {
     package var needs: [Capability] {
         switch self {
         case .id: [.id]
+        case .compress: [.compress]
         case .enable: [.enable]
         case .idle: [.idle]
         case .namespace: [.namespace]

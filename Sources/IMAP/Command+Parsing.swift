@@ -44,6 +44,9 @@ extension Cursor {
         case "NOTIFY": return .notify(try notify())
         case "CHECK": return .check
         case "CLOSE": return .close
+        case "COMPRESS":
+            try space()
+            return .compress(try atom())
         case "UNAUTHENTICATE": return .unauthenticate
         case "UNSELECT": return .unselect
         case "IDLE": return .idle

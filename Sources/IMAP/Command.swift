@@ -40,6 +40,7 @@ package enum Command: Equatable, Sendable {
     case setQuota
     case check
     case close
+    case compress([UInt8])
     case unselect
     case idle
     /// nil: every message with `\Deleted`.
@@ -79,6 +80,7 @@ package enum Command: Equatable, Sendable {
         case .setQuota: "SETQUOTA"
         case .check: "CHECK"
         case .close: "CLOSE"
+        case .compress: "COMPRESS"
         case .unselect: "UNSELECT"
         case .idle: "IDLE"
         case .expunge: "EXPUNGE"

@@ -43,18 +43,21 @@ extension Session {
             try await performOnMailboxes(command, tag)
         case .select(let command): try await select(tag, command)
         case .close: try await close(tag, expunges: true)
+        case .compress(let algorithm): try await compress(tag, algorithm)
         case .unauthenticate: try unauthenticate(tag)
         case .unselect: try await close(tag, expunges: false)
-        case .expunge(let set): try await expunge(tag, set)
-        case .search(let program, let byUID): try await search(tag, program, byUID: byUID)
-        case .sort(let command): try await sort(tag, command)
-        case .thread(let command): try await thread(tag, command)
-        case .multiSearch(let command): try await multiSearch(tag, command)
-        case .cancelUpdate(let tags): try cancelUpdates(tag, of: tags)
+        case .expunge(let set):
+            try await telling(tag) { () async throws(Failure) in try await self.expunge(tag, set) }
+        case .search(let program, let byUID):
+            try await telling(tag) { () async throws(Failure) in
+                try await self.search(tag, program, byUID: byUID)
+            }
         case .fetch(let fetch): try await self.fetch(tag, fetch)
         case .store(let store): try await self.store(tag, store)
         case .copy(let set, let name, let move, let byUID):
-            try await copy(tag, set, to: name, move: move, byUID: byUID)
+            try await telling(tag) { () async throws(Failure) in
+                try await self.copy(tag, set, to: name, move: move, byUID: byUID)
+            }
         }
     }
 
@@ -108,6 +111,8 @@ extension Session {
 
     func isOffered(_ capability: Capability) -> Bool {
         switch capability {
+        // RFC 4978 §4: not before login, where passwords would be compressed; once
+        case .compress where !isAuthenticated || connection.isCompressed: false
         case .xlist where !service.settings.xlist: false
         case .imap4rev2 where !service.settings.announcesRevision2: false
         default: !disabled.contains(capability)

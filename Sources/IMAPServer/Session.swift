@@ -96,6 +96,8 @@ final class Session {
     var commandCount = 0
     var fetchedCount = 0
     var sentOctets = 0
+    /// What was handed to the connection ends with a line.
+    private(set) var endsLine = true
 
     init(_ connection: Connection, service: IMAPService, listener: ListenerSettings?) {
         self.connection = connection
@@ -380,6 +382,7 @@ final class Session {
     func emit() {
         guard writer.count > 0 else { return }
         sentOctets += writer.count
+        endsLine = writer.octets.last == .lf
         connection.write(writer.octets)
         writer.removeAll()
     }

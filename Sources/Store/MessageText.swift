@@ -89,7 +89,7 @@ package struct MessageSummary: Equatable, Sendable {
 /// Line ends and the header's end.
 enum MessageText {
     /// `RFC822.HEADER` longer than this is cut off.
-    static let headerLimit = 1 << 20
+    static let headerLimit = 512 << 10
 
     /// Octets up to and including the empty line behind the header; nil if it is not in `octets`.
     static func headerCount(_ octets: [UInt8]) -> Int? {

@@ -41,6 +41,7 @@ import Glibc
     let loop: EventLoop
     var descriptor: Int32
     var tls: TLSStream?
+    var compression: Compression?
 
     // Readiness, as the edges of epoll tell it.
     var readable = false
@@ -289,6 +290,8 @@ import Glibc
         descriptors = []
         for attachment in attachments { _ = Glibc.close(attachment.descriptor) }
         attachments = []
+        compression?.input.release(&loop.buffers)
+        compression = nil
         input.release(&loop.buffers)
         output = []
         outputHead = 0

@@ -220,6 +220,7 @@ extension Connection {
             scanned = 0
         }
         releaseOutput()
+        if pendingOutput == 0, input.count == 0 { compression?.rest() }
         let timedOut = await suspendReader(kind, until: until)
         if let failure { throw failure }
         if timedOut { throw .timedOut }
@@ -249,6 +250,15 @@ extension Connection {
     /// Reads once. Clears `readable` when there is no more, sets `sawEnd` at the end.
     func readSome(limit: Int) throws(ConnectionError) {
         if let failure { throw failure }
+        if let compression {
+            try readCompressed(compression, limit: limit)
+        } else {
+            try readStream(limit: limit)
+        }
+    }
+
+    /// Reads once what the socket or TLS has.
+    func readStream(limit: Int) throws(ConnectionError) {
         guard input.makeRoom(limit: limit, &loop.buffers) else { throw .system(ENOBUFS) }
         let room = input.capacity - input.tail
         let count: Int

@@ -118,6 +118,11 @@ extension Connection {
     /// - Parameter more: more follows at once, so a last short packet may wait for it.
     func pump(more: Bool = false) {
         guard failure == nil, !isStreaming, readWait != .handshake else { return }
+        if let compression {
+            pumpCompressed(compression)
+            resumeFlushWaiters()
+            return
+        }
         while pendingOutput > 0, writable {
             var count = pendingOutput
             var attached: Int32 = -1
@@ -168,7 +173,7 @@ extension Connection {
         }
     }
 
-    private func advanceOutput(_ count: Int) {
+    func advanceOutput(_ count: Int) {
         sent += UInt64(count)
         outputHead += count
         if outputHead == output.count {
@@ -203,6 +208,9 @@ extension Connection {
         }
         if let failure { throw failure }
         _ = posix_fadvise(file.rawValue, off_t(offset), off_t(count), POSIX_FADV_WILLNEED)
+        if compression != nil {
+            return try await sendCompressedFile(file.rawValue, offset, count, until)
+        }
         isStreaming = true
         defer {
             isStreaming = false

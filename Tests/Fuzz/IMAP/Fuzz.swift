@@ -13,6 +13,7 @@ public func fuzz(_ pointer: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let octets = Array(UnsafeBufferPointer(start: pointer, count: count))
     if let command = try? TaggedCommand(octets) { exercise(command.command) }
     assemble(octets)
+    _ = MessageURL(octets)
     if let decoded = ModifiedUTF7.decode(octets) {
         guard ModifiedUTF7.encode(decoded) == octets else { fatalError("two spellings") }
     }

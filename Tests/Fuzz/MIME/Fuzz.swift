@@ -48,11 +48,32 @@ public func fuzz(_ pointer: UnsafePointer<UInt8>, _ count: Int) -> CInt {
         precondition(!isInBody || needle.isInText(of: message.span, structure))
         _ = needle.isIn(field: Array("subject".utf8), ofHeader: message.span)
     }
+    for part in [[], [1], [1, 2], [2]] as [[UInt32]] { checkBinary(message, structure, part) }
+    let preview = MessagePreview.text(of: message.span)
+    precondition(preview.count <= 4 * MessagePreview.characterLimit)
     checkTerms(message, structure)
     checkHTML(message)
     _ = SearchText.sentDay(ofHeader: message.span)
     _ = InternalDate.parse(message.span)
     return 0
+}
+
+/// What is announced is what comes, and a cut is a part of it.
+private func checkBinary(_ message: [UInt8], _ structure: MessageStructure, _ part: [UInt32]) {
+    guard case .content(let content) = BinaryContent.find(part, in: message.span, structure) else {
+        return
+    }
+    func all(_ partial: Section.Partial?) -> [UInt8] {
+        var output: [UInt8] = []
+        var reader = content.reader(partial)
+        while reader.next(message.span, into: &output) {}
+        return output
+    }
+    let whole = all(nil)
+    let measured = content.measure(message.span, nil)
+    precondition(measured.count == whole.count && measured.hasNUL == whole.contains(0))
+    let partial = Section.Partial(start: 2, count: 7)
+    precondition(all(partial) == Array(whole[partial.clamp(0..<whole.count)]))
 }
 
 /// BINARYMIME becomes lines, the same ones however the message was cut, or there is a fault.

@@ -5,7 +5,7 @@ FLAGS  = --explicit-target-dependency-import-check error
 RELEASE = -c release --static-swift-stdlib -Xlinker -z -Xlinker relro -Xlinker -z -Xlinker now
 # Seconds per fuzzer in `make fuzz`.
 SECONDS ?= 60
-FUZZERS = smtp imap pop3 mime interchange sasl password network wire config
+FUZZERS = smtp imap pop3 mime interchange sasl password tokens network wire config
 # `mailctl dev` options, for example: make run DEV="--ports 3000 --dir /tmp/mail"
 DEV ?=
 

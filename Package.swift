@@ -55,6 +55,9 @@ let package = Package(
             name: "CArgon2", pkgConfig: "libargon2", providers: [.apt(["libargon2-dev"])]),
         .systemLibrary(name: "CIDN2", pkgConfig: "libidn2", providers: [.apt(["libidn2-dev"])]),
         .systemLibrary(name: "CCrypt", providers: [.apt(["libcrypt-dev"])]),
+        .systemLibrary(
+            name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "CLDAP", pkgConfig: "ldap", providers: [.apt(["libldap-dev"])]),
         .target(name: "CToml"),
 
         // 1 · pure: may use only pure targets and, for computing, libargon2, libcrypto, libidn2
@@ -69,6 +72,7 @@ let package = Package(
         pure("Interchange", ["Bytes", "Mail", "MIME", "IMAP"]),
         pure("SASL", ["Bytes"]),
         pure("Crypto", ["Bytes", "CArgon2", "CCrypt", "CSSL"]),
+        pure("Tokens", ["Bytes", "CSSL"]),
         pure("Wire", ["Bytes", "IDNA", "Mail"], also: [.enableExperimentalFeature("Lifetimes")]),
         pure("Settings", []),
         pure("Config", ["Bytes", "IDNA", "IMAP", "Mail", "Network", "Settings", "CToml"]),
@@ -125,12 +129,22 @@ let package = Package(
                 "Bytes", "Mail", "Network", "SMTP", "SASL", "Wire", "Settings", "Telemetry",
                 "Transport", "StoreClient", "Serving", "SMTPServer",
             ]),
+        server("AuthHelper", ["Bytes", "Settings", "Telemetry", "Transport", "Serving", "Wire"]),
+        server(
+            "OAuthHelper",
+            [
+                "Bytes", "Tokens", "Wire", "Settings", "Telemetry", "Serving", "AuthHelper",
+                "CCurl",
+            ]),
+        server("LDAPHelper", ["Bytes", "Wire", "Settings", "Serving", "AuthHelper", "CLDAP"]),
 
         // 4 · programs: one server each
         program("smtpd", ["Daemon", "SMTPServer"]),
         program("imapd", ["Daemon", "IMAPServer"]),
         program("pop3d", ["Daemon", "POP3Server"]),
         program("msgstored", ["Daemon", "StoreServer"]),
+        program("authd-oauth", ["Daemon", "OAuthHelper"]),
+        program("authd-ldap", ["Daemon", "LDAPHelper"]),
         program(
             "mailctl",
             [
@@ -151,6 +165,7 @@ let package = Package(
         tests("CryptoTests", ["Crypto", "Bytes"]),
         tests("WireTests", ["Wire", "Mail", "Bytes"]),
         tests("ConfigTests", ["Config", "Mail", "Bytes"]),
+        tests("AuthHelperTests", ["Tokens", "LDAPHelper", "Wire", "Bytes"]),
         tests("TelemetryTests", ["Telemetry", "Bytes"]),
         tests(
             "TransportTests",
@@ -188,6 +203,7 @@ if Context.environment["FUZZ"] != nil {
         ("Interchange", ["Interchange", "Mail", "Bytes"]),
         ("SASL", ["SASL", "Bytes"]),
         ("Password", ["Crypto", "Bytes"]),
+        ("Tokens", ["Tokens", "Bytes"]),
         ("Network", ["Network", "Bytes"]),
         ("Wire", ["Wire", "Mail", "Bytes"]),
         ("Config", ["Config", "Mail", "Bytes"]),

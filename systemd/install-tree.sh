@@ -14,7 +14,7 @@ program() { # source target: without symbols where strip is at hand
     if command -v strip >/dev/null; then strip --strip-unneeded "$dest/$2"; fi
 }
 
-for daemon in smtpd imapd pop3d msgstored; do
+for daemon in smtpd imapd pop3d msgstored authd-oauth authd-ldap; do
     program "$bin/$daemon" usr/libexec/martlet/$daemon
 done
 program "$bin/mailctl" usr/bin/mailctl

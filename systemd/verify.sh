@@ -16,7 +16,7 @@ for unit in sysinit.target basic.target shutdown.target sockets.target multi-use
     -.mount -.slice system.slice tmp.mount umount.target; do
     if [ -e "/lib/systemd/system/$unit" ]; then cp -L "/lib/systemd/system/$unit" "$units"; fi
 done
-for program in usr/libexec/martlet/{smtpd,imapd,pop3d,msgstored} bin/kill bin/sleep; do
+for program in usr/libexec/martlet/{smtpd,imapd,pop3d,msgstored,authd-oauth,authd-ldap} bin/kill bin/sleep; do
     printf '#!/bin/sh\n' >"$work/$program"
     chmod 755 "$work/$program"
 done
@@ -47,6 +47,8 @@ smtpd 4
 imapd 4
 pop3d 4
 msgstored 4
+authd-oauth 16
+authd-ldap 16
 EOF
 [ $failed = 0 ] && echo "units: ok ($(wc -w <<<"$ours") units)"
 exit $failed

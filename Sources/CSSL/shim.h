@@ -4,6 +4,7 @@
 #ifndef MARTLET_CSSL_H
 #define MARTLET_CSSL_H
 
+#include "jws.h"
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>

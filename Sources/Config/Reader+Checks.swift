@@ -30,6 +30,7 @@ extension Reader {
         suite.pop3d.listeners = settings("pop3d")
         checkAddresses()
         checkRelays()
+        checkAuthHelpers()
         checkClientCertificates()
         checkCertificate("server", suite.server.tls, listeners: [])
         if suite.smtpd.isEnabled {

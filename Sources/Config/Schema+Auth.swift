@@ -11,15 +11,15 @@ extension Schema {
                     \.server.auth.methods,
                     allowed: [
                         "plain", "login", "scram-sha-256", "scram-sha-256-plus", "scram-sha-1",
-                        "scram-sha-1-plus", "cram-md5", "external",
-                    ], later: ["oauthbearer", "xoauth2"])),
+                        "scram-sha-1-plus", "cram-md5", "external", "oauthbearer", "xoauth2",
+                    ], later: [])),
             doc: """
                 What smtpd, imapd and pop3d offer, under TLS only. The -plus ones are bound to the \
                 TLS connection; they are off because programs with GNU SASL (mutt) choose them \
                 whether they can bind or not, and then cannot send. cram-md5 works for accounts \
                 with a secret of their own (mailctl account password --cram-md5). external is \
                 offered to a client that has shown a certificate (client_certificates): its name \
-                is the account.
+                is the account. oauthbearer and xoauth2 take tokens: [msgstored.auth.oauth].
                 """,
             aliases: ["smtpd.auth.methods"], variables: ["MAIL_SMTPD__AUTH__METHODS"]),
         Key(
@@ -49,34 +49,39 @@ extension Schema {
             doc: "Clients to which no limit applies."),
     ]
 
-    static let storeAuthKeys: [Key] = [
-        Key(
-            path: "msgstored.auth.backend",
-            target: .suite(
-                .words(
-                    \.msgstored.authBackends, allowed: ["internal", "file"],
-                    later: ["pam", "ldap", "oidc", "postgres", "dovecot"])),
-            doc: """
-                Who checks passwords, in this order. "internal": those set by mailctl account. \
-                "file": file_path. Accounts are made with mailctl account in any case.
-                """,
-            aliases: ["smtpd.auth.backend"]),
-        Key(
-            path: "msgstored.auth.file_path",
-            target: .suite(.text(\.msgstored.passwordFile, .optionalPath)),
-            doc: """
-                Lines `user@domain:{SCHEME}hash`, as Dovecot's passwd-file; read again when it \
-                changes.
-                """,
-            aliases: ["smtpd.auth.file_path"]),
-        Key(
-            path: "msgstored.auth.allow_weak", target: .suite(.flag(\.msgstored.allowsWeakHashes)),
-            doc: "Take also hashes that are easily undone: MD5, DES, unsalted ones, clear text."),
-        Key(
-            path: "msgstored.auth.scram", target: .suite(.flag(\.msgstored.keepsScram)),
-            doc: "Keep the keys of SCRAM beside the hash of a new password."),
-        Key(
-            path: "msgstored.auth.app_passwords", target: .suite(.flag(\.msgstored.appPasswords)),
-            doc: "Take app passwords (mailctl app-password)."),
-    ]
+    static let storeAuthKeys: [Key] =
+        [
+            Key(
+                path: "msgstored.auth.backend",
+                target: .suite(
+                    .words(
+                        \.msgstored.authBackends, allowed: ["internal", "file", "ldap"],
+                        later: ["pam", "postgres", "dovecot"])),
+                doc: """
+                    Who checks passwords, in this order. "internal": those set by mailctl account. \
+                    "file": file_path. These two and app passwords are asked together. "ldap": \
+                    [msgstored.auth.ldap]. Accounts are made with mailctl account in any case.
+                    """,
+                aliases: ["smtpd.auth.backend"]),
+            Key(
+                path: "msgstored.auth.file_path",
+                target: .suite(.text(\.msgstored.passwordFile, .optionalPath)),
+                doc: """
+                    Lines `user@domain:{SCHEME}hash`, as Dovecot's passwd-file; read again when it \
+                    changes.
+                    """,
+                aliases: ["smtpd.auth.file_path"]),
+            Key(
+                path: "msgstored.auth.allow_weak",
+                target: .suite(.flag(\.msgstored.allowsWeakHashes)),
+                doc: "Take also hashes that are easily undone: MD5, DES, unsalted ones, clear text."
+            ),
+            Key(
+                path: "msgstored.auth.scram", target: .suite(.flag(\.msgstored.keepsScram)),
+                doc: "Keep the keys of SCRAM beside the hash of a new password."),
+            Key(
+                path: "msgstored.auth.app_passwords",
+                target: .suite(.flag(\.msgstored.appPasswords)),
+                doc: "Take app passwords (mailctl app-password)."),
+        ] + helperKeys
 }

@@ -246,11 +246,8 @@ extension Schema {
                 "min_free_space", "line_endings", "sqlite.path", "sqlite.cache", "postgres.dsn",
                 "postgres.pool", "s3.endpoint", "s3.bucket", "s3.region", "s3.access_key_file",
                 "s3.secret_key_file", "s3.path_style", "s3.cache", "rados.conf", "rados.pool",
-                "nats.url", "auth.totp", "auth.ldap.uri",
-                "auth.ldap.base", "auth.ldap.filter", "auth.ldap.bind_dn",
-                "auth.ldap.bind_password_file", "auth.ldap.mode", "auth.pam.service",
-                "auth.oidc.issuer", "auth.oidc.audience", "auth.oidc.username_claim",
-                "auth.oidc.jwks_refresh",
+                "nats.url", "auth.totp", "auth.ldap.mode", "auth.pam.service",
+                "auth.oauth.jwks_refresh",
             ])
         + [
             Key(

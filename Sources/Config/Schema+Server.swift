@@ -56,6 +56,13 @@ extension Schema {
         Section(path: "pop3d.metrics", doc: "The Prometheus endpoint of pop3d, with /health."),
         Section(path: "msgstored", doc: "The mail store.", aliases: ["msgstore"]),
         Section(path: "msgstored.auth", doc: "Passwords."),
+        Section(
+            path: "msgstored.auth.ldap",
+            doc: "Passwords in LDAP, for the backend \"ldap\": authd-ldap asks there."),
+        Section(
+            path: "msgstored.auth.oauth",
+            doc: "Tokens for oauthbearer and xoauth2: authd-oauth checks them.",
+            aliases: ["msgstored.auth.oidc"]),
         Section(path: "msgstored.auth.argon2", doc: "The cost of a new password hash (RFC 9106)."),
         Section(
             path: "msgstored.metrics", doc: "The Prometheus endpoint of msgstored, with /health."),
@@ -65,9 +72,7 @@ extension Schema {
         Section(path: "msgstored.rados", doc: "Messages in Ceph.", isLater: true),
         Section(path: "msgstored.redis", doc: "Notifications by Redis.", isLater: true),
         Section(path: "msgstored.nats", doc: "Notifications by NATS.", isLater: true),
-        Section(path: "msgstored.auth.ldap", doc: "Accounts in LDAP.", isLater: true),
         Section(path: "msgstored.auth.pam", doc: "Accounts by PAM.", isLater: true),
-        Section(path: "msgstored.auth.oidc", doc: "Tokens by OpenID Connect.", isLater: true),
         Section(
             path: "managesieved", doc: "Sieve upload.", aliases: ["managesieve"], isLater: true),
         Section(path: "relayd", doc: "Mail to other servers.", isLater: true),

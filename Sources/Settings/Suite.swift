@@ -313,7 +313,7 @@ package struct StoreSettings: Sendable, Equatable {
     /// `<root>/<domain>/<user>/Maildir`.
     package var maildirRoot = "/var/lib/martlet/mail"
     package var argon2 = Argon2Settings()
-    /// Who checks passwords, in this order: `internal`, `file`.
+    /// Who checks passwords, in this order: `internal`, `file`, `ldap`.
     package var authBackends = ["internal"]
     /// Of the backend `file`.
     package var passwordFile = ""
@@ -322,6 +322,8 @@ package struct StoreSettings: Sendable, Equatable {
     /// Keys for SCRAM are kept beside password hashes.
     package var keepsScram = true
     package var appPasswords = true
+    package var oauth = OAuthSettings()
+    package var ldap = LDAPSettings()
     /// Password hashes computed at the same time; each takes `argon2.memoryKiB`.
     package var maxConcurrentHashes = 4
     /// Characters that start a subaddress (RFC 5233); empty: none.

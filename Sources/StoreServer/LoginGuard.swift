@@ -181,7 +181,8 @@ struct LoginGuard: Sendable {
         _ network: ClientNetwork?, _ name: [UInt8], now: Int64
     ) -> (delay: UInt32, ban: GuardBan?) {
         guard let network else { return (1_000, nil) }
-        Self.bump(&names, name, now, rules.window)
+        // A token without a name is nobody's failure in particular.
+        if !name.isEmpty { Self.bump(&names, name, now, rules.window) }
         Self.bump(&networks, network, now, rules.window)
         let failures = networks[network]?.failures ?? 1
         let delay = min(1_000 << min(failures - 1, 5), Self.longestDelay)

@@ -29,6 +29,9 @@ private struct LoginSettings: Sendable {
     var allowsWeak = false
     var appPasswords = true
     var exempt: [AddressRange] = []
+    var sources: [PasswordSource] = [.here]
+    /// Nil: no tokens.
+    var tokenHelper: String?
 }
 
 final class Logins: Sendable {
@@ -40,6 +43,7 @@ final class Logins: Sendable {
     private let settings = Mutex(LoginSettings())
     private let guarding = Mutex(LoginGuard())
     let passwordFile: PasswordFile
+    let helpers = AuthHelpers()
     let bansTotal: Counter
     let activeBans: Gauge
 
@@ -75,6 +79,9 @@ final class Logins: Sendable {
             settings.keepsScram = suite.msgstored.keepsScram
             settings.allowsWeak = suite.msgstored.allowsWeakHashes
             settings.appPasswords = suite.msgstored.appPasswords
+            settings.sources = Self.sources(suite)
+            let takesTokens = !settings.methods.isDisjoint(with: ["oauthbearer", "xoauth2"])
+            settings.tokenHelper = takesTokens ? suite.server.helperPath("authd-oauth") : nil
             settings.exempt = suite.server.exempt.compactMap { AddressRange($0) }
         }
         guarding.withLock {
@@ -88,6 +95,21 @@ final class Logins: Sendable {
             suite.msgstored.authBackends.contains("file") ? suite.msgstored.passwordFile : "",
             allowsWeak: suite.msgstored.allowsWeakHashes)
     }
+
+    /// "internal" and "file" are asked together, where the first of them stands; app passwords are
+    /// asked there as well, and first where neither is named.
+    private static func sources(_ suite: Suite) -> [PasswordSource] {
+        var sources: [PasswordSource] = []
+        for backend in suite.msgstored.authBackends {
+            let source: PasswordSource =
+                backend == "ldap" ? .helper(suite.server.helperPath("authd-ldap")) : .here
+            if !sources.contains(source) { sources.append(source) }
+        }
+        return sources.contains(.here) ? sources : [.here] + sources
+    }
+
+    var sources: [PasswordSource] { settings.withLock { $0.sources } }
+    var tokenHelper: String? { settings.withLock { $0.tokenHelper } }
 
     // MARK: - The guard
 
@@ -199,6 +221,23 @@ final class Logins: Sendable {
 
     func check(_ credentials: Credentials) -> LoginVerdict {
         verdict { () throws(StoreError) in try self.password(credentials) }
+    }
+
+    /// Whether there is such an account, before somebody else is asked about its password.
+    func known(_ credentials: Credentials) -> LoginVerdict {
+        verdict { () throws(StoreError) in
+            let account = try self.account(
+                credentials.authenticationID, credentials.authorizationID)
+            return account.map { self.admitted($0) } ?? .refused(.badCredentials)
+        }
+    }
+
+    /// The account of a token's user. `wanted`: whom the client says it is, if anybody.
+    func owner(of user: [UInt8], wanted: [UInt8]) -> LoginVerdict {
+        verdict { () throws(StoreError) in
+            let account = try self.account(user, wanted)
+            return account.map { self.admitted($0) } ?? .refused(.badCredentials)
+        }
     }
 
     private func verdict(_ body: () throws(StoreError) -> LoginVerdict) -> LoginVerdict {
@@ -325,7 +364,7 @@ final class Logins: Sendable {
                 try self.cram(name, challenge, digest)
             case .external(let authorizationID, let name):
                 try self.external(authorizationID, name)
-            case .token: .failed("tokens are not offered")
+            case .token: .failed("not a question for this store")
             }
         }
     }

@@ -17,9 +17,9 @@ extension DoorConnection {
         let client = LoginClient(
             remote: credentials.remote, session: credentials.session,
             service: credentials.service)
-        return try await login(credentials.authenticationID, client) {
-            logins.check(credentials)
-        }
+        let name = credentials.authenticationID
+        if let refusal = logins.admit(name, client) { return refuse(refusal, client) }
+        return try await conclude(await check(credentials), name, client)
     }
 
     func attempt(_ attempt: Attempt, _ client: LoginClient) async throws(StoreFailure) -> Reply {
@@ -44,26 +44,33 @@ extension DoorConnection {
             case .failure(let error): throw failed("\(error)", client)
             }
         case .scramProof(_, _, let wanted, _, _), .cramMD5(let wanted, _, _),
-            .external(_, let wanted), .token(let wanted, _):
+            .external(_, let wanted):
             name = wanted
+        case .token(let wanted, let token):
+            if let refusal = logins.admit(wanted, client) { return refuse(refusal, client) }
+            let verdict = await check(token: token, name: wanted, client)
+            return try await conclude(verdict, wanted, client)
         }
-        return try await login(name, client) { logins.check(attempt, client) }
+        if let refusal = logins.admit(name, client) { return refuse(refusal, client) }
+        let verdict = await core.hashing.run { logins.check(attempt, client) }
+        return try await conclude(verdict, name, client)
     }
 
-    private func login(
-        _ name: [UInt8], _ client: LoginClient, _ check: @escaping @Sendable () -> LoginVerdict
+    /// - Parameter verdict: nil: too many are waiting.
+    private func conclude(
+        _ verdict: LoginVerdict?, _ name: [UInt8], _ client: LoginClient
     ) async throws(StoreFailure) -> Reply {
         let logins = core.logins
-        if let refusal = logins.admit(name, client) { return refuse(refusal, client) }
         let service = Self.label(client.service)
-        guard let verdict = await core.hashing.run(check) else {
+        guard let verdict else {
             core.metrics.logins.increment([service, "busy"])
             throw .unavailable
         }
         switch verdict {
         case .accepted(let account, let signature):
             let session = try makeSession(account)
-            logins.noteSuccess(name, client)
+            // A token can come without a name.
+            logins.noteSuccess(name.isEmpty ? account.address.octets : name, client)
             core.metrics.logins.increment([service, "accepted"])
             guard !signature.isEmpty else {
                 return .authenticated(session.handle, account.address)

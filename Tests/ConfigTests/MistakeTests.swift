@@ -105,7 +105,8 @@ import Testing
         (
             "[smtpd.auth]\nmethods = [\"plian\"]",
             "`methods` in [server.auth]: `plian` is not one of plain, login, scram-sha-256, "
-                + "scram-sha-256-plus, scram-sha-1, scram-sha-1-plus, cram-md5, external"
+                + "scram-sha-256-plus, scram-sha-1, scram-sha-1-plus, cram-md5, external, "
+                + "oauthbearer, xoauth2"
         ),
         ("[smtpd.listeners.a]\nmode = \"smtp\"", "[smtpd.listeners.a] needs an address"),
         ("[smtpd.listeners.a]\naddress = \":26\"", "[smtpd.listeners.a] needs a mode"),

@@ -108,6 +108,13 @@ extension Schema {
                     .text(\.server.logFormat, .choice(["auto", "journal", "text", "json"]))),
                 doc: "auto: journal fields under systemd, text elsewhere."),
             Key(
+                path: "server.log_dir", target: .suite(.text(\.server.logDirectory, .absolutePath)),
+                doc: """
+                    Each daemon also writes its log as JSON lines into DAEMON.log here, for mailctl \
+                    log where there is no journal. At 64 MiB a new file is begun and one old one \
+                    kept. The directory must be there, and the daemons must be able to write to it.
+                    """, isOptional: true),
+            Key(
                 path: "server.dev_mode", target: .suite(.flag(\.server.devMode)),
                 doc:
                     "For tests: nothing leaves this machine, listeners work without a certificate.",

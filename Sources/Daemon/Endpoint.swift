@@ -85,9 +85,12 @@ extension Supervisor {
                 Metrics.shared.exposition())
         case "/health", "/healthz":
             let sessions = await sessions()
+            let reachesStore = await context.state?.service.reachesStore()
+            let store = reachesStore.map { $0 ? "\"store\":\"up\"," : "\"store\":\"down\"," }
+            let status = isStopping ? "draining" : reachesStore == false ? "degraded" : "ok"
             let uptime = (context.now - started).components.seconds
             let body =
-                "{\"status\":\"\(isStopping ? "draining" : "ok")\",\"generation\":\(generation),"
+                "{\"status\":\"\(status)\",\(store ?? "")\"generation\":\(generation),"
                 + "\"failed_reloads\":\(failedReloads),"
                 + "\"version\":\"\(Martlet.version)\",\"sessions\":\(sessions),"
                 + "\"uptime\":\(uptime),\"pid\":\(getpid())}\n"

@@ -3,6 +3,7 @@
 // The parts of the suite's settings that every daemon has, by the daemon's name.
 
 import Config
+import Glibc
 import Telemetry
 import Transport
 
@@ -57,8 +58,20 @@ extension Suite {
     }
 
     func startLog(_ program: String) {
+        let directory = server.logDirectory
+        var file: LogFile?
+        var trouble: Int32 = 0
+        if !directory.isEmpty {
+            file = LogFile(directory: directory, program: program)
+            trouble = file == nil ? errno : 0
+        }
         Log.start(
             program: program, format: LogFormat(rawValue: server.logFormat) ?? .auto,
-            level: LogLevel(name: server.logLevel) ?? .info, journal: ServiceManager.journal)
+            level: LogLevel(name: server.logLevel) ?? .info, journal: ServiceManager.journal,
+            file: file)
+        if trouble != 0 {
+            let reason = unsafe String(cString: strerror(trouble))
+            Log.error("no log file", [LogField("reason", "\(directory): \(reason)")])
+        }
     }
 }

@@ -92,6 +92,8 @@ final class IMAPService: LoopService {
         }
     }
 
+    func reachesStore() async -> Bool? { await mailboxes.isReachable() }
+
     func serve(_ connection: Connection) async {
         let listener = connection.listener
         // A reload removed the listener while the client was waiting at its socket.

@@ -433,13 +433,14 @@ final class Session {
             }
         }
         var fields = [
-            LogField("rip", connection.peer.text), LogField("session", id.description),
-            LogField("reason", reason.rawValue), LogField("commands", commandCount),
+            LogField("rip", connection.peer.text), LogField("reason", reason.rawValue),
+            LogField("listener", connection.listener), LogField("session", id.description),
+            LogField("commands", commandCount),
             LogField("fetched", fetchedCount), LogField("out", sentOctets),
             LogField("took", Int((service.context.now - startedAt) / .milliseconds(1))),
         ]
         if let account { fields.append(LogField("account", account.octets)) }
-        Log.info(account == nil ? "disconnected" : "logout", fields)
+        Log.info("session end", fields)
     }
 }
 

@@ -74,6 +74,8 @@ package final class POP3Service: LoopService {
         }
     }
 
+    package func reachesStore() async -> Bool? { await client.isReachable() }
+
     package func serve(_ connection: Connection) async {
         let listener = connection.listener
         // A reload removed the listener while the client was waiting at its socket.

@@ -285,7 +285,7 @@ final class Session {
             LogField("listener", connection.listener), LogField("session", id.description),
             LogField("retrieved", retrievedCount), LogField("top", topCount),
             LogField("deleted", deletedCount), LogField("size", octetsSent),
-            LogField("took", took.inMilliseconds),
+            LogField("took", Int(took / .milliseconds(1))),
         ]
         if let account { fields.append(LogField("account", account.octets)) }
         Log.info("session end", fields)

@@ -11,6 +11,9 @@ package struct HeaderScanner: Sendable {
     /// Octets of a field name that are kept: enough for every name that matters.
     private static let nameLimit = 12
 
+    /// Octets of a Message-ID that are kept.
+    private static let messageIDLimit = 512
+
     private enum Place {
         /// In front of the colon.
         case name
@@ -28,6 +31,9 @@ package struct HeaderScanner: Sendable {
     package private(set) var hops = 0
     package private(set) var hasDate = false
     package private(set) var hasMessageID = false
+    /// The start of the first Message-ID's value, white space and all: for the log.
+    private var messageIDValue: [UInt8] = []
+    private var isInMessageID = false
     /// False if the first line is neither a field nor empty: a text without any header.
     package private(set) var hasHeader = true
     /// True when the empty line behind the header, or a text without header, was seen.
@@ -48,6 +54,9 @@ package struct HeaderScanner: Sendable {
                 take(input[index])
                 index += 1
             }
+            if isInMessageID, index < end, !isComplete {
+                keep(input.extracting(index..<end))
+            }
             guard end < input.count else { break }
             index = end + 1
             if input[end] == .lf { endLine() }
@@ -63,6 +72,20 @@ package struct HeaderScanner: Sendable {
         isComplete = true
     }
 
+    /// What is in the angle brackets of the Message-ID, with them; nil without any.
+    package var messageID: [UInt8]? {
+        guard let start = messageIDValue.firstIndex(of: 0x3C),
+            let end = messageIDValue[start...].firstIndex(of: 0x3E)
+        else { return nil }
+        return messageIDValue[start...end].filter { $0 > 0x20 }
+    }
+
+    private mutating func keep(_ value: Span<UInt8>) {
+        for index in 0..<min(value.count, Self.messageIDLimit - messageIDValue.count) {
+            messageIDValue.append(value[index])
+        }
+    }
+
     /// One octet in front of the colon.
     private mutating func take(_ octet: UInt8) {
         switch octet {
@@ -71,6 +94,7 @@ package struct HeaderScanner: Sendable {
             isFirstLine = false
             place = .rest
         case 0x21...0x39, 0x3B...0x7E:
+            isInMessageID = false
             if nameLength < Self.nameLimit { name.append(octet) }
             nameLength += 1
         default:
@@ -88,6 +112,7 @@ package struct HeaderScanner: Sendable {
         } else if name.equalsIgnoringASCIICase(Self.date) {
             hasDate = true
         } else if name.equalsIgnoringASCIICase(Self.messageID) {
+            isInMessageID = !hasMessageID
             hasMessageID = true
         }
     }

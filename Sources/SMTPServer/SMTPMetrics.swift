@@ -6,7 +6,7 @@ import Telemetry
 
 /// Instruments that all loops share.
 package struct SMTPMetrics: Sendable {
-    let connections: Counter
+    let connections: BusiestCounter
     let active: Gauge
     let tlsConnections: Counter
     let received: Counter
@@ -19,7 +19,8 @@ package struct SMTPMetrics: Sendable {
 
     package init(_ metrics: Metrics) {
         connections = metrics.counter(
-            "smtpd_connections_total", help: "Connections accepted.", labels: ["listener", "ip"])
+            "smtpd_connections_total", help: "Connections accepted.",
+            labels: ["listener", "ip"], chosen: "ip")
         active = metrics.gauge(
             "smtpd_connections_active", help: "Connections open now.", labels: ["listener"])
         tlsConnections = metrics.counter(
@@ -50,5 +51,23 @@ package struct SMTPMetrics: Sendable {
             "smtpd_delivery_duration_seconds",
             help: "From the end of a message to the answer of the store.", labels: ["result"],
             buckets: [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 30])
+        Self.announceChecks(metrics)
+    }
+
+    /// Families of checks that are not made yet: named and typed, so that dashboards can be built
+    /// on them, without a series, because nothing was counted.
+    private static func announceChecks(_ metrics: Metrics) {
+        let results = ["result"]
+        let domains = ["recipient_domain"]
+        _ = metrics.counter("smtpd_spf_checks_total", help: "SPF checks.", labels: results)
+        _ = metrics.counter("smtpd_dkim_checks_total", help: "DKIM checks.", labels: results)
+        _ = metrics.counter("smtpd_dmarc_checks_total", help: "DMARC checks.", labels: results)
+        _ = metrics.counter(
+            "smtpd_rbl_hits_total", help: "Clients found in a DNS block list.", labels: ["list"])
+        _ = metrics.histogram(
+            "smtpd_spam_score", help: "Spam scores of messages.", labels: domains,
+            buckets: [0, 50, 100, 200, 300, 400, 600])
+        _ = metrics.counter(
+            "smtpd_spam_rejected_total", help: "Messages refused as spam.", labels: domains)
     }
 }

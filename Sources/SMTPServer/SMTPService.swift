@@ -61,6 +61,10 @@ package final class SMTPService: LoopService {
         settings = ServiceSettings(suite, keeping: settings.tls)
     }
 
+    package func reachesStore() async -> Bool? {
+        await (backend as? DeliveryClient)?.isReachable()
+    }
+
     package func serve(_ connection: Connection) async {
         let settings = settings
         let name = connection.listener

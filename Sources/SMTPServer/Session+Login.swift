@@ -49,7 +49,7 @@ extension Session {
             self.handle = handle
             count(mechanism, "success")
             let action = machine.authenticated(as: account)
-            Log.info("authenticated", fields([LogField("mech", mechanism.rawValue)]))
+            Log.info("login", fields([LogField("mech", mechanism.rawValue)]))
             return .action(action)
         case .malformed(.cancelled):
             count(mechanism, "cancelled")
@@ -188,7 +188,7 @@ extension Session {
             logRejected(.noOutbound, reason: "no-outbound", rcpt: address.octets)
             return machine.recipientChecked(address, .noOutbound)
         }
-        service.metrics.rejected.increment([connection.listener, "relay", "other"])
+        countRejected("relay")
         var all = [
             LogField("rip", connection.peer.text), LogField("kind", "relay-attempt"),
             LogField("listener", connection.listener), LogField("lport", connection.localPort),

@@ -188,7 +188,7 @@ extension Session {
                 return refuse(refusal, "policy", envelope)
             }
             service.metrics.deliverySeconds.observe(took, ["success"])
-            logAccepted(messageID, envelope, size: collector.size, took: took)
+            logAccepted(messageID, envelope, collector, took: took)
             return .accepted(messageID)
         } catch {
             failure = error
@@ -292,8 +292,12 @@ extension Session {
     }
 
     private func logAccepted(
-        _ messageID: TraceID, _ envelope: Envelope, size: Int, took: Double
+        _ messageID: TraceID, _ envelope: Envelope, _ collector: MessageCollector, took: Double
     ) {
+        messages += 1
+        let size = collector.size
+        var claimed = [LogField("from", envelope.from.bracketed)]
+        if let name = collector.scanner.messageID { claimed.append(LogField("msgid", name)) }
         let listener = connection.listener
         var domains: [[UInt8]] = []
         for recipient in envelope.recipients where !domains.contains(recipient.domain) {
@@ -311,7 +315,7 @@ extension Session {
                         LogField("size", size), LogField("rcpts", envelope.recipients.count),
                         LogField("took", Int(took * 1_000)),
                     ],
-                    claimed: [LogField("from", envelope.from.bracketed)]))
+                    claimed: claimed))
     }
 }
 

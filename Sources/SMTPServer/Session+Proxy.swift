@@ -21,6 +21,7 @@ extension Session {
             connection.speaks(
                 for: PeerAddress(text: before.text, port: port, isLoopback: before.isLoopback))
         }
+        service.metrics.connections.increment([connection.listener, connection.peer.text])
         // Of the address that it has now; the place in the census stays the proxy's.
         isExempt = settings.isExempt(connection.peer.address)
         var claimed: [LogField] = []

@@ -42,6 +42,11 @@ package final class Session {
     /// The end of the message under way.
     private var messageDeadline: MonotonicInstant?
     private var refusals = 0
+    /// For the log: commands, messages taken, recipients and messages refused.
+    private var commands = 0
+    var messages = 0
+    private var rejections = 0
+    private let startedAt: MonotonicInstant
 
     init(
         _ connection: Connection, service: SMTPService, settings: ServiceSettings,
@@ -53,6 +58,7 @@ package final class Session {
         self.settings = settings
         self.listener = listener
         id = service.context.nextTraceID()
+        startedAt = service.context.now
         deadline = service.context.now.advanced(by: settings.smtpd.connectionTimeout)
         machine = ServerMachine(
             policy: settings.policy(listener, peer: connection.peer), isEncrypted: false)
@@ -60,31 +66,35 @@ package final class Session {
 
     /// Serves the connection until either side ends it.
     func run() async {
+        var reason = "closed"
         do throws(ConnectionError) {
-            try await converse()
+            reason = try await converse()
             try await connection.flush(within: Self.flushTime)
         } catch .timedOut {
+            reason = "timed out"
             await sayTimeout()
         } catch {
-            Log.debug("connection lost", fields([LogField("reason", "\(error)")]))
+            reason = "lost: \(error)"
         }
         chunked?.collector.abandon()
         if let handle { service.backend.logout(handle) }
+        logEnd(reason)
     }
 
-    private func converse() async throws(ConnectionError) {
+    /// - Returns: why it ended, for the log.
+    private func converse() async throws(ConnectionError) -> String {
         if listener?.tlsImplicit ?? false {
-            guard let tls = settings.tls else { return }
+            guard let tls = settings.tls else { return "no certificate" }
             try await startTLS(tls)
         }
         if let reply = await service.backend.connected(self) {
             reject(reply, reason: "policy")
-            return
+            return "refused"
         }
         // Nobody may speak before the greeting; spam software that cannot wait does.
         if await connection.wait(within: greetDelay) == .input {
             reject(.tooEarly, reason: "early-talker")
-            return
+            return "refused"
         }
         connection.write(machine.policy.greeting.octets)
         while true {
@@ -93,23 +103,24 @@ package final class Session {
             {
             case .line: break
             case .tooLong:
-                guard try await perform(machine.refused(.lineTooLong)) else { return }
+                guard try await perform(machine.refused(.lineTooLong)) else { return "refused" }
                 continue
             case .bareLineFeed:
                 // Where such a line ends, servers disagree; what follows is not looked at.
                 reject(CommandError.illegalOctet.reply, reason: "bare-newline")
-                return
-            case .closed: return
+                return "refused"
+            case .closed: return "client left"
             case .draining:
                 connection.write(SMTP.Reply.shuttingDown.octets)
-                return
+                return "stopping"
             }
             let began = service.context.now
             let (name, action) = await nextAction()
+            commands += 1
             let goesOn = try await perform(action)
             service.metrics.commandSeconds.observe(
                 (service.context.now - began).seconds, [name])
-            guard goesOn else { return }
+            guard goesOn else { return name == "QUIT" ? "quit" : "refused" }
         }
     }
 
@@ -302,6 +313,20 @@ package final class Session {
         return all + claimed
     }
 
+    private func logEnd(_ reason: String) {
+        var claimed: [LogField] = []
+        if !machine.clientName.isEmpty { claimed.append(LogField("helo", machine.clientName)) }
+        Log.info(
+            "session end",
+            fields(
+                [
+                    LogField("reason", reason), LogField("commands", commands),
+                    LogField("messages", messages), LogField("rejected", rejections),
+                    LogField("took", Int((service.context.now - startedAt) / .milliseconds(1))),
+                ],
+                claimed: claimed))
+    }
+
     func reject(_ reply: SMTP.Reply, reason: StaticString) {
         connection.write(reply.octets)
         logRejected(reply, reason: reason)
@@ -311,10 +336,7 @@ package final class Session {
     func logRejected(
         _ reply: SMTP.Reply, reason: StaticString, domain: [UInt8]? = nil, rcpt: [UInt8]? = nil
     ) {
-        service.metrics.rejected.increment([
-            connection.listener, reason.description,
-            domain.map { String(decoding: $0, as: UTF8.self) } ?? "other",
-        ])
+        countRejected(reason, domain: domain)
         var claimed: [LogField] = []
         if let envelope = machine.envelope {
             claimed.append(LogField("from", envelope.from.bracketed))
@@ -325,6 +347,17 @@ package final class Session {
             fields(
                 [LogField("reason", reason.description), LogField("reply", reply.summary)],
                 claimed: claimed))
+    }
+}
+
+extension Session {
+    /// - Parameter domain: of the recipient, if it is ours.
+    func countRejected(_ reason: StaticString, domain: [UInt8]? = nil) {
+        rejections += 1
+        service.metrics.rejected.increment([
+            connection.listener, reason.description,
+            domain.map { String(decoding: $0, as: UTF8.self) } ?? "other",
+        ])
     }
 }
 

@@ -16,11 +16,15 @@ package protocol LoopService: AnyObject {
     /// Sessions for STATUS= and `/health`.
     var activeSessions: Int { get }
 
+    /// Whether the store can be reached now, for `/health`; nil for who does not need one.
+    func reachesStore() async -> Bool?
+
     /// Called once per loop when the last connection of a stopping daemon is gone.
     func shutDown() async
 }
 
 extension LoopService {
+    package func reachesStore() async -> Bool? { nil }
     package func shutDown() async {}
 }
 

@@ -26,6 +26,7 @@ package struct ServerSettings: Sendable, Equatable {
     package var logLevel = "info"
     /// `auto`, `journal`, `text`, `json`.
     package var logFormat = "auto"
+    package var logDirectory = ""
     package var devMode = false
     package var auth = AuthSettings()
     package var authLimits = AuthLimits()

@@ -95,6 +95,15 @@ extension Directory {
         }
     }
 
+    /// What all accounts use together, as far as it was written with `setUsage`.
+    package func mailOctets() throws(StoreError) -> UInt64 {
+        try locked { () throws(StoreError) in
+            let row = try query(.mailOctets)
+            defer { row.reset() }
+            return try row.step() ? UInt64(clamping: row.integer(0)) : 0
+        }
+    }
+
     // MARK: - Domains
 
     package func domainPolicy(_ name: [UInt8]) throws(StoreError) -> DomainPolicy {

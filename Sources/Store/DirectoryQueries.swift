@@ -6,7 +6,8 @@
 enum DirectoryQuery: Int {
     case hasDomain, domains, addDomain, removeDomain, accountCount
     case account, accounts, addAccount, setPassword, removeAccount
-    case policy, setState, setAccountOctets, setAccountMessages, setUsage, inactive, firstAccount
+    case policy, setState, setAccountOctets, setAccountMessages, setUsage, mailOctets, inactive,
+        firstAccount
     case firstAccountOfAll, renameAccount
     case domainSetting, putDomainSetting, removeDomainSetting, setAliasOf, setDomainOctets
     case setDomainMessages, standIns, aliasCount
@@ -49,6 +50,7 @@ enum DirectoryQuery: Int {
             UPDATE accounts SET used_octets=?3, used_messages=?4, used_mailboxes=?5
               WHERE domain=?1 AND local=?2
             """
+        case .mailOctets: "SELECT total(used_octets) FROM accounts"
         case .inactive: "SELECT domain, local FROM accounts WHERE state<>0"
         case .firstAccount:
             """

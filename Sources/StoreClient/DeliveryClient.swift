@@ -13,6 +13,9 @@ package final class DeliveryClient {
 
     package init(_ link: StoreLink) { self.link = link }
 
+    /// Whether the store answers now.
+    package func isReachable() async -> Bool { await link.isReachable() }
+
     /// Whether mail for `address` can be delivered here.
     ///
     /// - Parameter size: octets that the message will have, if the client has said so.

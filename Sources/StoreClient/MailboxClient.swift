@@ -13,6 +13,9 @@ package final class MailboxClient {
 
     package init(_ link: StoreLink) { self.link = link }
 
+    /// Whether the store answers now.
+    package func isReachable() async -> Bool { await link.isReachable() }
+
     package func login(_ credentials: Credentials) async throws(StoreFailure) -> MailboxSession {
         switch try await link.ask(.authenticate(credentials)) {
         case .authenticated(let session, let account):

@@ -104,6 +104,21 @@ package final class StoreLink {
 
     package var now: MonotonicInstant { context.now }
 
+    /// Whether there is a connection, or one can be made in a second.
+    package func isReachable() async -> Bool {
+        if connection != nil { return true }
+        let limit = Duration.seconds(1)
+        let waiter = PendingCall(deadline: context.now.advanced(by: limit))
+        waitForConnection(waiter)
+        // A handshake that gets no answer would take longer.
+        context.after(limit) { [self] in
+            connectWaiters.removeAll { $0 === waiter }
+            waiter.finish(.failure(.unavailable))
+        }
+        await waiter.finished()
+        return connection != nil
+    }
+
     package func pause(_ duration: Duration) async { await context.sleep(duration) }
 
     private func start(
@@ -178,14 +193,17 @@ package final class StoreLink {
         if let connection { return connection }
         let patience = context.now.advanced(by: Self.connectPatience)
         let waiter = PendingCall(deadline: min(deadline, patience))
-        connectWaiters.append(waiter)
-        if !isConnecting {
-            isConnecting = true
-            context.spawn { await self.connect() }
-        }
+        waitForConnection(waiter)
         await waiter.finished()
         guard let connection else { throw .unavailable }
         return connection
+    }
+
+    private func waitForConnection(_ waiter: PendingCall) {
+        connectWaiters.append(waiter)
+        guard !isConnecting else { return }
+        isConnecting = true
+        context.spawn { await self.connect() }
     }
 
     /// Tries until it is connected or nobody waits any more.

@@ -106,7 +106,8 @@ extension DoorConnection {
         var size = 0
         var staged: MessageSource?
         do throws(StoreFailure) {
-            let accounts = try await accounts(delivery.recipients)
+            let targets = try await targets(delivery.recipients)
+            let accounts = targets.map(\.account)
             if try await !deliverLogged(delivery.body, accounts, &size) {
                 let source = try await source(delivery.body, for: accounts, &size)
                 staged = source
@@ -122,47 +123,54 @@ extension DoorConnection {
             core.deliveries.wrappingAdd(1, ordering: .relaxed)
             core.metrics.deliveries.increment(["stored"])
             core.metrics.deliveredMessages.increment(by: UInt64(accounts.count))
-            Log.info("delivered", fields(delivery, size, start))
+            for target in targets {
+                Log.info(
+                    "delivered",
+                    fields(
+                        delivery, size, start, to: target.recipient,
+                        [LogField("account", target.account.address.octets)]))
+            }
             if delivery.wantsReport {
                 await report(on: delivery, header: await header(of: staged, delivery.body))
             }
         } catch {
             core.metrics.deliveries.increment([error == .unavailable ? "failed" : "refused"])
-            Log.warn(
-                "not delivered",
-                fields(delivery, size, start) + [LogField("reason", "\(error)")])
+            for recipient in delivery.recipients {
+                Log.warn(
+                    "not delivered",
+                    fields(
+                        delivery, size, start, to: recipient, [LogField("reason", "\(error)")]))
+            }
             throw error
         }
     }
 
-    private func fields(_ delivery: Delivery, _ size: Int, _ start: MonotonicInstant) -> [LogField]
-    {
-        var fields = [
+    /// One line for each recipient; what strangers wrote stands at its end.
+    private func fields(
+        _ delivery: Delivery, _ size: Int, _ start: MonotonicInstant, to recipient: EmailAddress,
+        _ more: [LogField]
+    ) -> [LogField] {
+        [
             LogField("id", delivery.id.description),
             LogField("session", delivery.session.description),
-            LogField("from", delivery.sender.octets),
-            LogField("rcpts", delivery.recipients.count),
+            LogField("rcpts", delivery.recipients.count), LogField("size", size),
+            LogField("took", Int(start.duration(to: context.now) / .milliseconds(1))),
+        ] + more + [
+            LogField("to", recipient.octets), LogField("from", delivery.sender.bracketed),
         ]
-        if delivery.recipients.count == 1 {
-            fields.append(LogField("to", delivery.recipients[0].octets))
-        }
-        let (seconds, attoseconds) = start.duration(to: context.now).components
-        fields.append(LogField("size", size))
-        fields.append(LogField("took", seconds * 1_000 + attoseconds / 1_000_000_000_000_000))
-        return fields
     }
 
-    /// The accounts that the recipients mean, each once.
-    private func accounts(
+    /// The accounts that the recipients mean, each once, with the recipient that meant it.
+    private func targets(
         _ recipients: [EmailAddress]
-    ) async throws(StoreFailure) -> [AccountRef] {
-        var accounts: [AccountRef] = []
+    ) async throws(StoreFailure) -> [(account: AccountRef, recipient: EmailAddress)] {
+        var accounts: [(account: AccountRef, recipient: EmailAddress)] = []
         var seen: Set<EmailAddress> = []
         for recipient in recipients {
             let found = try await lookup(recipient).accounts
             guard !found.isEmpty else { throw .noSuchAccount }  // removed since RCPT
             for account in found where seen.insert(account.address).inserted {
-                accounts.append(account)
+                accounts.append((account, recipient))
             }
         }
         return accounts

@@ -238,7 +238,10 @@ final class Lane: @unchecked Sendable {  // safe: `accounts` and `clock` on the 
                 "store failed",
                 [LogField("account", address.octets), LogField("reason", "\(error)")])
             // The next request starts with a fresh look at the disk.
-            if case .index = error { shut(address) }
+            if case .index = error {
+                metrics.indexErrors.increment()
+                shut(address)
+            }
         case .overQuota:
             metrics.overQuota.increment(["store"])
             noteRefused(address)

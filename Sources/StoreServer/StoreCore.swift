@@ -151,6 +151,7 @@ package final class StoreCore: Sendable {
         core.quotaWarnings.apply(suite)
         metrics.lastBackup.set(Double(try directory.lastBackup() ?? 0))
         core.setHost(suite)
+        core.countMail()
         return core
     }
 
@@ -275,6 +276,15 @@ package final class StoreCore: Sendable {
         await close()
     }
 
+    /// Blocks.
+    private func countMail() {
+        do throws(StoreError) {
+            metrics.mailOctets.set(Double(try directory.mailOctets()))
+        } catch {
+            Log.warn("mail not counted", [LogField("reason", "\(error)")])
+        }
+    }
+
     /// Writes file names behind and closes idle accounts.
     func housekeep() async {
         logins.countBans()
@@ -289,7 +299,8 @@ package final class StoreCore: Sendable {
             }
         }
         let (usages, directory) = (usages, directory)
-        await run { usages.flush(directory, force: false) }
+        let wrote = await run { usages.flush(directory, force: false) }
+        if wrote { await run { [self] in countMail() } }
         await retryDeliveries()
         await mailQuotaWarnings()
         let load = root.log.load

@@ -102,6 +102,10 @@ struct StoreMetrics: Sendable {
     let searchWaiting = Metrics.shared.gauge(
         "msgstored_search_waiting_accounts",
         help: "Accounts with messages that are not in their search index yet.")
+    let mailOctets = Metrics.shared.gauge(
+        "msgstored_mail_bytes", help: "Octets of all mail, as the quota counts them.")
+    let indexErrors = Metrics.shared.counter(
+        "msgstored_index_errors_total", help: "Operations that failed because of an index.")
     let failures = Metrics.shared.counter(
         "msgstored_store_errors_total", help: "Operations that failed because of disk or index.")
 }

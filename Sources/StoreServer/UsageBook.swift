@@ -69,19 +69,23 @@ final class UsageBook: Sendable {
     }
 
     /// Writes what `takeUnwritten` gives; after a failure it is tried again later. Blocks.
-    func flush(_ directory: Directory, force: Bool) {
+    /// - Returns: whether there was anything.
+    @discardableResult
+    func flush(_ directory: Directory, force: Bool) -> Bool {
+        var wrote = false
         while true {
             let rows = takeUnwritten(force: force)
-            guard !rows.isEmpty else { return }
+            guard !rows.isEmpty else { return wrote }
             do throws(StoreError) {
                 try directory.setUsage(rows)
+                wrote = true
             } catch {
                 Log.warn("totals not written", [LogField("reason", "\(error)")])
                 state.withLock { state in
                     state.unwritten.formUnion(rows.keys)
                     state.lastFlush = .now
                 }
-                return
+                return wrote
             }
         }
     }

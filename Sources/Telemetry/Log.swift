@@ -82,6 +82,7 @@ package enum Log {
         var format = LogFormat.text
         var journal: Writer?
         var lines: Writer = { emit($0) }
+        var file: LogFile?
     }
 
     /// Takes the fields of one entry of the journal, or one line with its end.
@@ -96,9 +97,10 @@ package enum Log {
     /// - Parameters:
     ///   - journal: takes the fields of an entry; without it there is no journal.
     ///   - lines: takes a line, in one piece; nil: stderr.
+    ///   - file: takes every line as well, as JSON.
     package static func start(
         program: String, format: LogFormat, level: LogLevel, journal: Writer? = nil,
-        lines: Writer? = nil
+        lines: Writer? = nil, file: LogFile? = nil
     ) {
         var chosen = format
         if format == .auto {
@@ -107,6 +109,7 @@ package enum Log {
         if journal == nil, chosen == .journal { chosen = .text }
         var result = Settings(program: [UInt8](program.utf8), format: chosen, journal: journal)
         if let lines { result.lines = lines }
+        result.file = file
         let made = result
         settings.withLock { $0 = made }
         threshold.store(level.rawValue, ordering: .relaxed)
@@ -146,16 +149,20 @@ package enum Log {
         switch now.format {
         case .journal:
             now.journal?(LogLine.journalFields(now.program, level, event, fields))
-        case .json:
-            var time = timespec()
-            _ = unsafe clock_gettime(CLOCK_REALTIME, &time)
-            let milliseconds = UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000
-            now.lines([
-                LogLine.json(now.program, level, event, fields, milliseconds: milliseconds)
-            ])
+        case .json: now.lines([json(now.program, level, event, fields)])
         case .auto, .text:
             now.lines([LogLine.text(now.program, event, fields) + [0x0A]])
         }
+        now.file?.write(json(now.program, level, event, fields))
+    }
+
+    private static func json(
+        _ program: [UInt8], _ level: LogLevel, _ event: StaticString, _ fields: [LogField]
+    ) -> [UInt8] {
+        var time = timespec()
+        _ = unsafe clock_gettime(CLOCK_REALTIME, &time)
+        let milliseconds = UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000
+        return LogLine.json(program, level, event, fields, milliseconds: milliseconds)
     }
 
     /// Whether `descriptor` is what systemd connected to the journal: JOURNAL_STREAM is its device

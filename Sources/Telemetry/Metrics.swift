@@ -22,6 +22,13 @@ package final class Metrics: Sendable {
         register(name, help) { Counter(help: help, labels: labels) }
     }
 
+    /// A counter of which the label `chosen` is a peer's choice.
+    package func counter(
+        _ name: String, help: String, labels: [String], chosen: String
+    ) -> BusiestCounter {
+        register(name, help) { BusiestCounter(help: help, labels: labels, chosen: chosen) }
+    }
+
     /// The gauge called `name`, made on first use.
     package func gauge(_ name: String, help: String, labels: [String] = []) -> Gauge {
         register(name, help) { Gauge(help: help, labels: labels) }

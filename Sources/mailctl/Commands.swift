@@ -7,7 +7,7 @@ enum Commands {
         configCommands + domainCommands + domainMoreCommands + accountCommands
         + accountSettingCommands + addressCommands + indexCommands
         + MailboxCommands.all + MessageCommands.all + ImportCommands.all + ExportCommands.all
-        + backupCommands + AccessCommands.all + SearchCommands.all + [RollbackCommand.command]
+        + backupCommands + AccessCommands.all + LogCommands.all + SearchCommands.all + [RollbackCommand.command]
         + suiteCommands
         + otherCommands
 

@@ -5,6 +5,7 @@
 //     mail.toml       written at every start     run/    sockets
 //     mail.toml.d/    yours                      state/  accounts and mail
 //     dev.json        passwords, pids (0600)     tls/    certificate and key
+//     log/            what the daemons say, for mailctl log
 
 import Config
 import Glibc
@@ -19,6 +20,7 @@ struct DevLayout: Sendable {
     var configPath: String { "\(directory)/mail.toml" }
     var statePath: String { "\(directory)/dev.json" }
     var runDirectory: String { "\(directory)/run" }
+    var logDirectory: String { "\(directory)/log" }
     var certificatePath: String { "\(directory)/tls/fullchain.pem" }
     var keyPath: String { "\(directory)/tls/privkey.pem" }
 
@@ -53,7 +55,7 @@ struct DevLayout: Sendable {
     /// Makes the directories, the certificate if there is none, and mail.toml.
     func prepare(extra: String?) throws(Failure) {
         try Files.makeDirectory(directory, mode: 0o700)
-        for name in ["run", "state", "tls", "mail.toml.d"] {
+        for name in ["run", "state", "tls", "log", "mail.toml.d"] {
             try Files.makeDirectory("\(directory)/\(name)", mode: 0o700)
         }
         if !Files.exists(certificatePath) || !Files.exists(keyPath) {
@@ -80,6 +82,7 @@ struct DevLayout: Sendable {
             run_dir = \(literal(runDirectory))
             state_dir = \(literal("\(directory)/state"))
             log_format = "text"
+            log_dir = \(literal(logDirectory))
 
             [server.tls]
             cert_file = \(literal(certificatePath))

@@ -54,7 +54,7 @@ struct DaemonHealth {
         if !isEnabled { return "disabled" }
         if !metrics.enabled { return "unknown (metrics are off)" }
         guard let answer else { return "down" }
-        return status == 200 ? "ok" : answer["status"]?.stringValue ?? "failing (\(status))"
+        return answer["status"]?.stringValue ?? (status == 200 ? "ok" : "failing (\(status))")
     }
 }
 

@@ -67,3 +67,33 @@ struct MetricsTests {
         #expect(gauge.value(["a"]) == 1)
     }
 }
+
+struct BusiestCounterTests {
+    @Test func `a peer's values have at most 512 series, and the sum over all stays true`() {
+        let metrics = Metrics()
+        let counter = metrics.counter(
+            "x_total", help: "X.", labels: ["listener", "ip"], chosen: "ip")
+        for number in 0..<50_000 { counter.increment(["smtp", "ip\(number)"]) }
+        let lines = String(decoding: metrics.exposition(), as: UTF8.self)
+            .split(separator: "\n").filter { !$0.hasPrefix("#") }
+        #expect(lines.count == Metrics.seriesLimit + 1)
+        #expect(lines.contains { $0.hasPrefix("x_total{listener=\"smtp\",ip=\"other\"} ") })
+        let sum = lines.compactMap { $0.split(separator: " ").last.flatMap { UInt64($0) } }
+            .reduce(0, +)
+        #expect(sum == 50_000)
+    }
+
+    @Test func `who comes often gets a series late, who comes once does not push out anybody`() {
+        let metrics = Metrics()
+        let counter = metrics.counter("x_total", help: "X.", labels: ["ip"], chosen: "ip")
+        for number in 0..<Metrics.seriesLimit { counter.increment(["first\(number)"]) }
+        for number in 0..<2_000 {
+            counter.increment(["once\(number)"])
+            counter.increment(["busy"])
+        }
+        #expect(counter.value(["busy"]) > 1_900)
+        #expect(counter.value(["once7"]) == 0)
+        let kept = (0..<Metrics.seriesLimit).filter { counter.value(["first\($0)"]) == 1 }
+        #expect(kept.count == Metrics.seriesLimit - 1)
+    }
+}

@@ -221,7 +221,8 @@ extension ClientView {
             guard let index = index(of: entry.uid) else { continue }
             let expected = assumed?(entries[index].flags, keywords)
             _ = replace(at: index, with: entry)
-            if let expected, expected != entries[index].flags {
+            // What was untold before is told with this change in it
+            if let expected, expected != entries[index].flags || altered.holds(entry.uid) {
                 altered.merge(rising: [entry.uid])
             } else {
                 told.insert(entry.uid)

@@ -158,13 +158,12 @@ extension Session {
     /// The store is asked unless this very command had arrived before the store was asked last:
     /// then its answer cannot be older than anything the client knew when it sent the command.
     /// Nor is it asked if it was a moment ago and has not said since that something changed.
-    func synchronize(expunges: Bool) async throws(Failure) {
+    func synchronize(expunges: Bool, flags: Bool = true) async throws(Failure) {
         let (store, selection) = try requireSelection()
         if inputPosition > coveredPosition, !isFresh(selection) {
             try await update(store, selection)
         }
-        tell(selection, expunges: expunges)
-        try await updateContexts()
+        tell(selection, expunges: expunges, flags: flags)
     }
 
     /// Asked for so short a time ago, a mailbox can have changed only if the store says so.
@@ -210,10 +209,9 @@ extension Session {
         selection.view.apply(changes) { $0.uid >= floor ?? 0 }
     }
 
-    func tell(_ selection: Selection, expunges: Bool) {
-        if expunges { tellRemoved(selection) }
+    func tell(_ selection: Selection, expunges: Bool, flags: Bool = true) {
         selection.view.tell(
-            .init(expunges: expunges, isReadOnly: selection.isReadOnly), to: &writer)
+            .init(expunges: expunges, isReadOnly: selection.isReadOnly, flags: flags), to: &writer)
     }
 
     /// After a change of our own the view is behind, whatever had arrived before.

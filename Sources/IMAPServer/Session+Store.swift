@@ -13,22 +13,30 @@ extension Session {
     func store(_ tag: [UInt8], _ command: StoreCommand) async throws(Failure) {
         _ = try requireSelection()
         if command.unchangedSince != nil { enableCondstore() }
-        try await synchronize(expunges: command.byUID)
+        // A silent STORE tells flags only behind its own change: a client that is told the flags
+        // of before would take them for those of after
+        try await synchronize(expunges: command.byUID, flags: !command.isSilent)
         let (store, selection) = try requireSelection()
         guard !selection.isReadOnly else { throw .no("[READ-ONLY] Mailbox is read-only") }
         let uids = try uids(command.set, byUID: command.byUID, in: selection)
         guard !uids.isEmpty else {
+            tell(selection, expunges: false)
             writer.line(tag, "OK No messages")
             return
         }
+        var command = command
+        if !command.byUID, uids.contains(where: { selection.view.isVanished($0) }) {
+            command.isSilent = false  // it will be NO, and nobody knows what was stored
+        }
         let id = selection.view.id
+        let change = command
         let result = try await asking { () async throws(StoreFailure) in
             try await store.store(
-                id, uids: UIDRange.ranges(of: uids), command.operation, command.flags,
-                unchangedSince: command.unchangedSince)
+                id, uids: UIDRange.ranges(of: uids), change.operation, change.flags,
+                unchangedSince: change.unchangedSince)
         }
         var assumed: ((Flags, [[UInt8]]) -> Flags)?
-        if command.isSilent { assumed = { command.flagsAfter($0, $1) } }
+        if change.isSilent { assumed = { change.flagsAfter($0, $1) } }
         selection.view.stored(result.entries, keywords: result.keywords, silently: assumed)
         tell(selection, expunges: false)
         let refused = Set(result.modified)

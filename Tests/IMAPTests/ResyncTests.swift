@@ -116,4 +116,17 @@ private func told(_ view: inout ClientView, expunges: Bool = true) -> String {
         view.stored([entry(1, [.flagged, .seen], modSeq: 5)], keywords: [])
         #expect(told(&view) == "")
     }
+
+    @Test func `flags that were not told before a silent STORE are told with it`() {
+        var view = view([1])
+        view.forgetRecent()
+        view.apply(changes([entry(1, .draft, modSeq: 2)], uidNext: 2)) { _ in false }
+        var writer = ResponseWriter()
+        view.tell(.init(expunges: true, isReadOnly: false, flags: false), to: &writer)
+        #expect(writer.count == 0)
+        view.stored([entry(1, [], modSeq: 3)], keywords: []) { flags, _ in
+            flags.subtracting(.draft)
+        }
+        #expect(told(&view) == "* 1 FETCH (UID 1 FLAGS ())\r\n")
+    }
 }

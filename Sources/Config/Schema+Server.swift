@@ -108,7 +108,7 @@ extension Schema {
                     .text(\.server.logFormat, .choice(["auto", "journal", "text", "json"]))),
                 doc: "auto: journal fields under systemd, text elsewhere."),
             Key(
-                path: "server.log_dir", target: .suite(.text(\.server.logDirectory, .absolutePath)),
+                path: "server.log_dir", target: .suite(.text(\.server.logDirectory, .optionalPath)),
                 doc: """
                     Each daemon also writes its log as JSON lines into DAEMON.log here, for mailctl \
                     log where there is no journal. At 64 MiB a new file is begun and one old one \

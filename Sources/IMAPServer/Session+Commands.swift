@@ -52,6 +52,10 @@ extension Session {
             try await telling(tag) { () async throws(Failure) in
                 try await self.search(tag, program, byUID: byUID)
             }
+        case .sort(let command): try await sort(tag, command)
+        case .thread(let command): try await thread(tag, command)
+        case .multiSearch(let command): try await multiSearch(tag, command)
+        case .cancelUpdate(let tags): try cancelUpdates(tag, of: tags)
         case .fetch(let fetch): try await self.fetch(tag, fetch)
         case .store(let store): try await self.store(tag, store)
         case .copy(let set, let name, let move, let byUID):

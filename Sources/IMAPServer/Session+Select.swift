@@ -164,6 +164,7 @@ extension Session {
             try await update(store, selection)
         }
         tell(selection, expunges: expunges, flags: flags)
+        try await updateContexts()
     }
 
     /// Asked for so short a time ago, a mailbox can have changed only if the store says so.
@@ -210,6 +211,7 @@ extension Session {
     }
 
     func tell(_ selection: Selection, expunges: Bool, flags: Bool = true) {
+        if expunges { tellRemoved(selection) }
         selection.view.tell(
             .init(expunges: expunges, isReadOnly: selection.isReadOnly, flags: flags), to: &writer)
     }

@@ -14,7 +14,8 @@ struct SubmissionHeader: Equatable, Sendable {
     /// Addresses that are looked at; nobody writes in the name of more.
     static let senderLimit = 20
 
-    /// Complete, without Bcc and Resent-Bcc.
+    /// Complete, without Bcc and Resent-Bcc, and without the Return-Path of an earlier delivery
+    /// (RFC 5321 §4.4).
     private(set) var kept: [UInt8] = []
     /// Everybody in whose name it is sent: From and Sender, or, of a message that is sent on,
     /// Resent-From and Resent-Sender.
@@ -73,7 +74,7 @@ struct SubmissionHeader: Equatable, Sendable {
         return true
     }
 
-    private static let hidden = [Array("Bcc"), Array("Resent-Bcc")]
+    private static let hidden = [Array("Bcc"), Array("Resent-Bcc"), Array("Return-Path")]
     private static let authorFields = [Array("From"), Array("Sender")]
     private static let resentFields = [Array("Resent-From"), Array("Resent-Sender")]
 }

@@ -6,8 +6,10 @@ enum Commands {
     static let all: [Command] =
         configCommands + domainCommands + domainMoreCommands + accountCommands
         + accountSettingCommands + addressCommands + indexCommands
-        + MailboxCommands.all + MessageCommands.all + ImportCommands.all + ExportCommands.all
-        + backupCommands + AccessCommands.all + LogCommands.all + SearchCommands.all + [RollbackCommand.command]
+        + MailboxCommands.all + MessageCommands.all
+        + ImportCommands.all + ExportCommands.all
+        + backupCommands + AccessCommands.all + LogCommands.all + SearchCommands.all
+        + [RollbackCommand.command]
         + suiteCommands
         + otherCommands
 

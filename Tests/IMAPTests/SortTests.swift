@@ -293,7 +293,7 @@ struct ThreadTests {
     @Test func `a chain of many messages is threaded in no time and written without recursion`()
         throws
     {
-        let count = 20_000
+        let count = 4_000
         let letters = (0..<count).map { number in
             letter("m\(number)", number == 0 ? "" : "<m\(number - 1)>", at: Int64(number))
         }

@@ -26,6 +26,7 @@ struct SubmissionMessageTests {
 
     @Test(arguments: [
         ("Bcc: x@y.test\r\nFrom: alice@example.test\r\n", "From: alice@example.test\r\n"),
+        ("Return-Path: <x@y.test>\r\nFrom: alice@example.test\r\n", "From: alice@example.test\r\n"),
         (
             "From: alice@example.test\r\nBCC: a,\r\n b\r\nTo: c\r\n",
             "From: alice@example.test\r\nTo: c\r\n"

@@ -142,7 +142,7 @@ extension Session {
                 LogField("rip", connection.peer.text), LogField("reason", reason),
                 LogField("mech", mechanism), LogField("lport", connection.localPort),
                 LogField("tls", connection.tlsDescription ?? "none"),
-                LogField("session", id.description), LogField("user", name),
+                LogField("session", id.description), LogField("account", name),
             ])
     }
 }

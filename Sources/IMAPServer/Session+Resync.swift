@@ -46,20 +46,7 @@ extension Session {
     private func vanished(
         since: UInt64, _ store: MailboxSession, _ selection: Selection
     ) async throws(Failure) -> [UInt32] {
-        let id = selection.view.id
-        let covered = inputPosition + connection.buffered
-        selection.signal.isRaised = false
-        selection.askedAt = service.context.now
-        let changes: MailboxChanges
-        do throws(StoreFailure) {
-            changes = try await store.changes(id, since: since)
-        } catch {
-            selection.signal.isRaised = true
-            throw error == .noSuchMailbox ? .over(.mailboxGone) : .store(error)
-        }
-        if changes.isGone { throw .over(.mailboxGone) }
-        coveredPosition = covered
-        apply(changes, to: selection, of: store.account)
+        let changes = try await update(store, selection, since: since)
         return changes.vanished.sorted()
     }
 

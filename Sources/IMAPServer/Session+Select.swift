@@ -177,9 +177,15 @@ extension Session {
 
     /// Asks for changes and puts them into the view, without telling.
     func update(_ store: MailboxSession, _ selection: Selection) async throws(Failure) {
+        _ = try await update(store, selection, since: selection.view.highestModSeq)
+    }
+
+    /// - Returns: what has happened since a MODSEQ that is not behind the view.
+    func update(
+        _ store: MailboxSession, _ selection: Selection, since: UInt64
+    ) async throws(Failure) -> MailboxChanges {
         let covered = inputPosition + connection.buffered
         let id = selection.view.id
-        let since = selection.view.highestModSeq
         let changes: MailboxChanges
         selection.signal.isRaised = false
         selection.askedAt = service.context.now
@@ -193,6 +199,7 @@ extension Session {
         if changes.isGone { throw .over(.mailboxGone) }
         coveredPosition = covered
         apply(changes, to: selection, of: store.account)
+        return changes
     }
 
     func apply(

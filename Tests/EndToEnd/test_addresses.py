@@ -177,7 +177,7 @@ class Addresses(SuiteCase):
         self.mailctl("account", "disable", dora)
         self.assertEqual(self.rcpt(dora), (550, b"5.2.1 Mailbox disabled"))
         self.assertRegex(
-            self.suite.log_text(), f"imapd: auth failed: .*reason=disabled .*user={dora}\n")
+            self.suite.log_text(), f"imapd: auth failed: .*reason=disabled .*account={dora}\n")
         self.mailctl("account", "enable", dora)
         self.assertTrue(self.has(dora, "while away"))
 

@@ -250,7 +250,7 @@ class Tokens(TokenCase):
         self.assert_refused("imap", xoauth2(token(), BOB), "XOAUTH2")
         self.assertIn("token refused", self.suite.log_text())
 
-    def test_curl_and_swaks_are_in(self):
+    def test_curl_is_in(self):
         curl, token = need("curl"), self.issuer.token()
         for url in (f"imaps://127.0.0.1:{self.ports['imaps']}/",
                     f"pop3s://127.0.0.1:{self.ports['pop3s']}/"):

@@ -23,3 +23,20 @@ class Disabled(SuiteCase):
                 self.assertIn(" BAD ", session.do(command)[-1], command)
             self.assertNotIn("CONDSTORE", session.ok("ENABLE CONDSTORE")[0])
             session.ok("NOOP")
+
+
+class WithoutWaysToAppend(SuiteCase):
+    configuration = ('[imapd]\ndisabled_capabilities = ["MULTIAPPEND", "CATENATE", "REPLACE", "BINARY"]\n')
+
+    def test_append_does_no_more_than_it_names(self):
+        with Session(self.suite) as session:
+            session.append("INBOX", b"Subject: one\r\n\r\n1\r\n")
+            session.ok("SELECT INBOX")
+            before = session.ok("STATUS INBOX (MESSAGES UIDNEXT)")[0]
+            for command in ("APPEND INBOX {5+}\r\nhello {3+}\r\nabc",
+                            "APPEND INBOX CATENATE (TEXT {5+}\r\nhello)",
+                            "REPLACE 1 INBOX {5+}\r\nhello",
+                            "APPEND INBOX ~{5+}\r\nhello", "FETCH 1 BINARY.PEEK[]"):
+                self.assertIn(" BAD ", session.do(command)[-1], command)
+                session.ok("NOOP")
+            self.assertEqual(session.ok("STATUS INBOX (MESSAGES UIDNEXT)")[0], before)

@@ -218,6 +218,50 @@ struct GroupTests {
         try again.close()
     }
 
+    @Test func `a group is whole or absent after a crash at each state`() throws {
+        let box = try Sandbox()
+        let account = try box.account()
+        _ = try account.append(group: group(["old"]), replacing: nil)
+        let crashes = Crashes(box, account)
+        _ = try account.append(group: group(["a", "b", "c"]), replacing: nil)
+        #expect(crashes.states == [.bytesDurable, .nameDurable, .rowDurable])
+        try crashes.check { state, found, _ in
+            let isThere = state != .bytesDurable
+            let subjects = try found.subjects()
+            #expect(subjects[1] == "old", "\(state)")
+            #expect(subjects.values.sorted() == (isThere ? ["a", "b", "c", "old"] : ["old"]))
+            #expect(try found.append(group: group(["next"]), replacing: nil).appended[0].uid > 1)
+        }
+        try account.close()
+    }
+
+    @Test func `what is replaced never goes before its replacement is durable`() throws {
+        let box = try Sandbox()
+        let account = try box.account()
+        _ = try account.append(group: group(["old", "stays"]), replacing: nil)
+        let inbox = try account.snapshot(.inbox).id
+        let crashes = Crashes(box, account)
+        _ = try account.append(group: group(["new"]), replacing: (inbox, 1))
+        #expect(crashes.states.starts(with: [.bytesDurable, .nameDurable, .rowDurable]))
+        try crashes.check(keepingIndex: [true]) { state, found, _ in
+            let subjects = try found.subjects().values.sorted()
+            switch state {
+            case .bytesDurable: #expect(subjects == ["old", "stays"])
+            // Nobody was told yet: both are there.
+            case .nameDurable: #expect(subjects == ["new", "old", "stays"])
+            default: #expect(subjects == ["new", "stays"], "\(state)")
+            }
+        }
+        // Without the index the file says what there is: what was replaced may be back, none is lost.
+        try crashes.check(keepingIndex: [false]) { state, found, _ in
+            let subjects = Set(try found.subjects().values)
+            #expect(subjects.contains("stays"))
+            #expect(subjects.contains("new") || state == .bytesDurable, "\(state)")
+            #expect(subjects.contains("old") || subjects.contains("new"), "\(state)")
+        }
+        try account.close()
+    }
+
     @Test func `nothing comes in place of what is not there`() throws {
         let box = try Sandbox()
         let account = try box.account()
